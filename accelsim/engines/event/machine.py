@@ -17,6 +17,7 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -31,10 +32,9 @@ from accelsim.engines.event.movement import (
     Open,
     Pass,
     PeDrain,
-    PeLoad,
     movement,
 )
-from accelsim.engines.event.multiply import MacBoxes, Read, Span, Window
+from accelsim.engines.event.multiply import MacBoxes, Span, Window
 from accelsim.engines.event.ranks import not_padding, pieces_at
 from accelsim.engines.event.storage import Buffer, put, whole
 from accelsim.engines.event.word_sets import NONE, WordSet
@@ -133,6 +133,9 @@ class _Machine:
     ``stores``      storage by tensor, level and instance, of the PEs by cluster; made when first
                     asked for
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
+    ``outside``     by boundary of sums: levels that keep them, from its parent outwards
+    ``reads_first`` by boundary: whether the parent reads zeros for first arrivals too
+    ``sources``     by operand: the level that the MACs read it from, and its window there
     ``boxes``       what the MACs of a pass work through
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
     ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
@@ -159,7 +162,15 @@ class _Machine:
         self.pe = nest.levels - 1
         out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
         self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
+        self.sources: dict[str, tuple[int, Window | None]] = {}
+        for t in self.problem.operands:
+            level = nest.keepers(t)[-1]
+            self.sources[t] = level, nest.projection(t, level).window if level else None
         spatial = [x for x in nest.loops if x.spatial]
+        first_read, names = nest.arch.first_read, nest.arch.level_names
+        self.reads_first = {b: names[b.parent] == first_read for b in nest.boundaries}
+        keepers = nest.keepers(self.acc)[::-1]
+        self.outside = {b: [k for k in keepers if k <= b.parent] for b in nest.boundaries}
         self.boxes = MacBoxes(nest)
         self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
@@ -238,16 +249,22 @@ class _Machine:
         b = fill.boundary
         moved = self.moves[b]
         for instance, come, gone in fill.takes:
-            self._take(b, instance, come, gone)
+            self._let_go(b, instance, gone)
+            self._take(b, instance, come)
             moved.taken += come.count
         moved.read += sum(n for _, n in fill.reads)
 
-    def _take(self, b: Boundary, instance: Instance, come: WordSet, gone: WordSet) -> None:
-        child = self.store(b.tensor, b.child, instance)
-        child.release(gone)
-        child.hold(come, self.store(b.tensor, b.parent, instance))
-        if b.parent != self.nest.home(b.tensor) and b.adds_padding:
-            self._zero_padding(child, come)
+    def _take(self, b: Boundary, instance: Instance, words: WordSet) -> None:
+        """Words come from the parent; padding zeros are made where they are stored, not given."""
+        if words.count:
+            child = self.store(b.tensor, b.child, instance)
+            child.hold(words, self.store(b.tensor, b.parent, instance))
+            if b.adds_padding and b.parent != self.nest.home(b.tensor):
+                child.data[words.flat[~not_padding(self.nest, words.flat)]] = 0.0
+
+    def _let_go(self, b: Boundary, instance: Instance, words: WordSet) -> None:
+        if words.count:
+            self.store(b.tensor, b.child, instance).release(words)
 
     def _drain(self, drain: Drain) -> None:
         """Sums are added into the parent word by word; what arrived there for the first time of its
@@ -274,16 +291,13 @@ class _Machine:
         too.
         """
         first = self.store(b.tensor, b.parent, instance).arrive(words)
-        return 0 if self._reads_first(b) else first
-
-    def _reads_first(self, b: Boundary) -> bool:
-        return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
+        return 0 if self.reads_first[b] else first
 
     def _send_up(self, b: Boundary, instance: Instance, words: WordSet, values: Floats) -> None:
         """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes
         them to the next.
         """
-        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+        for level in self.outside[b]:
             target = self.store(b.tensor, level, instance)
             if not (target.add(words, values) and self.may_lag):
                 break
@@ -292,7 +306,7 @@ class _Machine:
 
     def _give(self, b: Boundary, instance: Instance, words: WordSet, child: Buffer) -> None:
         """The same of sums in a child's buffer."""
-        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+        for level in self.outside[b]:
             if not (child.give(words, self.store(b.tensor, level, instance)) and self.may_lag):
                 break
 
@@ -314,46 +328,31 @@ class _Machine:
     def _leave(
         self, b: Boundary, cluster: Instance, words: WordSet, pe: Buffer, stay: WordSet
     ) -> None:
+        """Sums of one cluster, but for those that stay."""
         values = pe.take(stay)
         self._give(b, cluster, words, pe)
         if self.may_lag:
             put(*words.where, 0.0, pe.data)
         pe.add(stay, values)
 
-    def _load(self, load: PeLoad) -> None:
-        """PEs take in what the pass needs of an operand and they have not; all steps at once."""
-        b = load.boundary
-        for cluster, words in load.words:
-            if not words.count:
-                continue
-            pe = self.store(b.tensor, self.pe, cluster)
-            pe.hold(words, self.store(b.tensor, b.parent, cluster))
-            if b.parent != self.nest.home(b.tensor) and b.adds_padding:
-                self._zero_padding(pe, words)
-
-    def _zero_padding(self, store: Buffer, words: WordSet) -> None:
-        """Padding zeros are made where they are stored, not given by the parent."""
-        store.data[words.flat[~not_padding(self.nest, words.flat)]] = 0.0
-
-    def _evict(self, load: PeLoad) -> None:
-        """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
-        profit from a word it did not load.
-        """
-        for cluster, words in load.gone:
-            if words.count:
-                self.store(load.boundary.tensor, self.pe, cluster).release(words)
-
     def _pass(self, p: Pass) -> None:
-        """Load, work, let go: the array's part, and its counts as the event says them."""
+        """Load, work, let go: the array's part, and its counts as the event says them.
+
+        PEs take in at once, for all steps, what the pass needs of an operand and they have not.
+        What no PE holds any longer at its end is poison, so that a later pass cannot profit from a
+        word it did not load.
+        """
         for load in p.loads:
             self.moves[load.boundary].taken += load.taken
             self.moves[load.boundary].read += load.read
-            self._load(load)
+            for cluster, words in load.words:
+                self._take(load.boundary, cluster, words)
         for k, (cluster, box) in enumerate(p.boxes):
             if all(x.exists for x in box.values()):
                 self._compute(p, k, cluster, box)
         for load in p.loads:
-            self._evict(load)
+            for cluster, words in load.gone:
+                self._let_go(load.boundary, cluster, words)
         if p.drain is not None:
             self._pe_drain(p.drain, p.stay)
         for take in p.takes:
@@ -364,7 +363,7 @@ class _Machine:
                 continue
             moved.drained += take.taken
             moved.arrived += take.shared
-            moved.updated += take.shared - (0 if self._reads_first(take.boundary) else p.opened)
+            moved.updated += take.shared - (0 if self.reads_first[take.boundary] else p.opened)
         self.macs += p.macs
         self.compute_cycles += p.folds.cycles
         self.active = max(self.active, p.folds.active)
@@ -376,24 +375,19 @@ class _Machine:
         Sums stand in the PEs until they let them go, or where PEs keep none go to the level above.
         """
         out = self.sums_out
-        words, sums = self.boxes.products(box, self._reader(cluster))
+        words, sums = self.boxes.products(box, partial(self._read, cluster))
         if out.child == self.pe:
             self.store(self.acc, self.pe, cluster).add(words, sums)
         else:
             self._send_up(out, cluster, words, sums)
             self.moves[out].updated -= self._first(out, cluster, words)
 
-    def _reader(self, cluster: Instance) -> Read:
-        """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds
+    def _read(self, cluster: Instance, tensor: str) -> tuple[Floats, Window | None]:
+        """An operand's words where the MACs find them: in the PEs, or in the level that feeds
         them.
         """
-
-        def read(tensor: str) -> tuple[Floats, Window | None]:
-            level = self.nest.keepers(tensor)[-1]
-            window = self.nest.projection(tensor, level).window if level else None
-            store = self.store(tensor, level, cluster)
-            if store.data.dtype == np.int8:  # at home: MACs read one kind of number
-                store.data = store.data.astype(np.float32)
-            return store.data, window
-
-        return read
+        level, window = self.sources[tensor]
+        store = self.store(tensor, level, cluster)
+        if store.data.dtype == np.int8:  # at home: MACs read one kind of number
+            store.data = store.data.astype(np.float32)
+        return store.data, window

@@ -47,7 +47,7 @@ class Values(machine._Machine):
         now, key = self._now, instance[: self.depth[b.parent]]
         steps = np.zeros(1 if now is None else len(now.folds.length), np.int64)
         store = self.store(b.tensor, b.parent, instance)
-        if now is not None and self.told and store.n_fresh and not self._reads_first(b):
+        if now is not None and self.told and store.n_fresh and not self.reads_first[b]:
             assert store.fresh is not None
             waiting = words.flat[store.fresh[words.flat] > 0]
             known, places = now.first[instance]
@@ -73,7 +73,7 @@ class NoValues(Values):
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    _take = _load = _evict = _give = _send_up = _leave = _nothing
+    _take = _let_go = _give = _send_up = _leave = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         if p.direct:
