@@ -520,8 +520,6 @@ class TileWords:
 
     def first(self, plan: _PassPlan, base: int) -> dict[Instance, tuple[Ints, Ints]]:
         """By cluster: sums that leave, and the step each first leaves after."""
-        if not plan.first:
-            return {}
         base = 0 if self.pairs else base
         told = [(words + base, steps) for words, steps in plan.first]
         return dict(zip(self.array.names, told, strict=True))
