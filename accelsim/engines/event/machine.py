@@ -11,12 +11,13 @@ below 2^53; a layer whose sums could pass that is refused at the door.
 Inside a pass a word on a bus is one value whoever takes it, every MAC is done by itself
 (``multiply``), and what it reads is what the PEs, or the level that feeds them, hold.  PEs of one
 cluster (one instance of the level above the array) share an array a tensor, addressed by the word
-itself; ``pe_words`` says which words of it some PE really has.
+itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -31,21 +32,21 @@ from accelsim.engines.event.movement import (
     Open,
     Pass,
     PeDrain,
-    PeLoad,
     movement,
 )
-from accelsim.engines.event.multiply import MacBoxes, Read, Span, Window
+from accelsim.engines.event.multiply import MacBoxes, Span, Window
 from accelsim.engines.event.ranks import not_padding, pieces_at
-from accelsim.engines.event.storage import Buffer, put
-from accelsim.engines.event.word_sets import NONE, Place, WordSet
+from accelsim.engines.event.storage import Buffer, put, whole
+from accelsim.engines.event.word_sets import NONE, WordSet
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Folds, Run
 from accelsim.mapping.nest import Boundary, Nest
-from accelsim.workload.arithmetic import wrap
+from accelsim.workload.arithmetic import wrap_in_place
 from accelsim.workload.problem import Problem
 
 Floats = npt.NDArray[Any]
 Instance = tuple[int, ...]
+Named = tuple[tuple[Instance, WordSet], ...]
 
 
 def run(
@@ -132,8 +133,9 @@ class _Machine:
     ``stores``      storage by tensor, level and instance, of the PEs by cluster; made when first
                     asked for
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
-    ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
-                    the sums kept back at the end of a pass
+    ``outside``     by boundary of sums: levels that keep them, from its parent outwards
+    ``reads_first`` by boundary: whether the parent reads zeros for first arrivals too
+    ``sources``     by operand: the level that the MACs read it from, and its window there
     ``boxes``       what the MACs of a pass work through
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
     ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
@@ -160,8 +162,15 @@ class _Machine:
         self.pe = nest.levels - 1
         out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
         self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
-        self.pe_words: dict[tuple[str, Instance], WordSet] = {}
+        self.sources: dict[str, tuple[int, Window | None]] = {}
+        for t in self.problem.operands:
+            level = nest.keepers(t)[-1]
+            self.sources[t] = level, nest.projection(t, level).window if level else None
         spatial = [x for x in nest.loops if x.spatial]
+        first_read, names = nest.arch.first_read, nest.arch.level_names
+        self.reads_first = {b: names[b.parent] == first_read for b in nest.boundaries}
+        keepers = nest.keepers(self.acc)[::-1]
+        self.outside = {b: [k for k in keepers if k <= b.parent] for b in nest.boundaries}
         self.boxes = MacBoxes(nest)
         self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
@@ -175,10 +184,11 @@ class _Machine:
     def outcome(self) -> Run:
         """What the events so far came to; poison in the outputs is the smallest int64."""
         total = self.stores[self.acc, self.nest.home(self.acc), ()].data
-        poison = np.isnan(total)
-        total = np.where(poison, 0.0, total) if poison.any() else total
-        outputs = wrap(total, self.nest.arch.number("psum"))
-        outputs[poison] = np.iinfo(np.int64).min
+        outputs = np.empty(total.shape, np.int64)
+        poison = whole(total, outputs)
+        wrap_in_place(outputs, self.nest.arch.number("psum"))
+        if poison:
+            outputs[np.isnan(total)] = np.iinfo(np.int64).min
         steps = sum(len(f.length) for f in self.folds)
         return Run(
             outputs.reshape(self.problem.shape(self.acc)),
@@ -210,9 +220,8 @@ class _Machine:
         if store is None:
             sums = tensor == self.acc
             nothing = 0.0 if self.empty or (sums and level == self.pe) else np.nan
-            words = np.zeros(self.problem.words(tensor), np.float64 if sums else np.float32)
-            if nothing:
-                words.fill(nothing)
+            kind = np.float64 if sums else np.float32
+            words = np.full(self.problem.words(tensor), nothing, kind)
             room = None if level == self.pe else self.nest.footprint.tile_words(level, tensor)
             store = self.stores[key] = Buffer(words, room)
         return store
@@ -240,16 +249,22 @@ class _Machine:
         b = fill.boundary
         moved = self.moves[b]
         for instance, come, gone in fill.takes:
-            self._take(b, instance, come, gone)
+            self._let_go(b, instance, gone)
+            self._take(b, instance, come)
             moved.taken += come.count
         moved.read += sum(n for _, n in fill.reads)
 
-    def _take(self, b: Boundary, instance: Instance, come: WordSet, gone: WordSet) -> None:
-        child = self.store(b.tensor, b.child, instance)
-        child.release(gone)
-        child.hold(come, self.store(b.tensor, b.parent, instance))
-        if b.parent != self.nest.home(b.tensor) and b.adds_padding:
-            self._zero_padding(child, come)
+    def _take(self, b: Boundary, instance: Instance, words: WordSet) -> None:
+        """Words come from the parent; padding zeros are made where they are stored, not given."""
+        if words.count:
+            child = self.store(b.tensor, b.child, instance)
+            child.hold(words, self.store(b.tensor, b.parent, instance))
+            if b.adds_padding and b.parent != self.nest.home(b.tensor):
+                child.data[words.flat[~not_padding(self.nest, words.flat)]] = 0.0
+
+    def _let_go(self, b: Boundary, instance: Instance, words: WordSet) -> None:
+        if words.count:
+            self.store(b.tensor, b.child, instance).release(words)
 
     def _drain(self, drain: Drain) -> None:
         """Sums are added into the parent word by word; what arrived there for the first time of its
@@ -271,101 +286,75 @@ class _Machine:
             moved.arrived += arrived
             moved.updated += arrived - first.get(parent, 0)
 
-    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
         """Arrivals that cost no read: the first of each residency, unless the level reads zeros
         too.
         """
         first = self.store(b.tensor, b.parent, instance).arrive(words)
-        return 0 if self._reads_first(b) else first
+        return 0 if self.reads_first[b] else first
 
-    def _reads_first(self, b: Boundary) -> bool:
-        return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
-
-    def _send_up(self, b: Boundary, instance: Instance, place: Place, values: Floats) -> None:
+    def _send_up(self, b: Boundary, instance: Instance, words: WordSet, values: Floats) -> None:
         """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes
         them to the next.
         """
-        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+        for level in self.outside[b]:
             target = self.store(b.tensor, level, instance)
-            target.add(place, values)
-            if target.capacity is None or not self.may_lag:
+            if not (target.add(words, values) and self.may_lag):
                 break
-            lost = np.isnan(target.data[place.flat].reshape(values.shape)) & ~np.isnan(values)
-            if not lost.any():
-                break
+            lost = np.isnan(target.data[words.flat].reshape(values.shape)) & ~np.isnan(values)
             values = np.where(lost, values, 0.0)
 
     def _give(self, b: Boundary, instance: Instance, words: WordSet, child: Buffer) -> None:
         """The same of sums in a child's buffer."""
-        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+        for level in self.outside[b]:
             if not (child.give(words, self.store(b.tensor, level, instance)) and self.may_lag):
                 break
 
     # passes
 
-    def _pe_drain(self, drain: PeDrain) -> None:
-        """Sums leave PEs: those kept back at the end of an earlier pass are really added now; the
-        others were added while their pass worked, and are only counted here.
-        """
+    def _pe_drain(self, drain: PeDrain, stay: Named = ()) -> None:
+        """Sums leave PEs, but for those that ``stay``: they came back."""
         b = drain.boundary
         moved = self.moves[b]
         moved.drained += drain.drained
         moved.arrived += drain.arrived
         moved.updated += drain.arrived
+        kept = dict(stay)
         for cluster, words in drain.words:
-            self._add_kept(b, cluster, words)
+            pe = self.store(b.tensor, self.pe, cluster)
+            self._leave(b, cluster, words, pe, kept.get(cluster, NONE))
             moved.updated -= self._first(b, cluster, words)
 
-    def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
-        key = (b.tensor, cluster)
-        if self.pe_words.get(key, NONE).count:
-            pe = self.store(b.tensor, self.pe, cluster)
-            self._give(b, cluster, words, pe)
-            put(words.runs, 0.0, pe.data)
-            if words.count == self.pe_words[key].count:
-                self.pe_words[key] = NONE
-
-    def _load(self, load: PeLoad) -> None:
-        """PEs take in what the pass needs of an operand and they have not; all steps at once."""
-        b = load.boundary
-        for cluster, words in load.words:
-            pe = self.store(b.tensor, self.pe, cluster)
-            pe.hold(words, self.store(b.tensor, b.parent, cluster))
-            if b.parent != self.nest.home(b.tensor) and b.adds_padding:
-                self._zero_padding(pe, words)
-
-    def _zero_padding(self, store: Buffer, words: WordSet) -> None:
-        """Padding zeros are made where they are stored, not given by the parent."""
-        store.data[words.flat[~not_padding(self.nest, words.flat)]] = 0.0
-
-    def _evict(self, load: PeLoad) -> None:
-        """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
-        profit from a word it did not load.
-        """
-        tensor = load.boundary.tensor
-        for (cluster, words), (_, resident) in zip(load.words, load.resident, strict=True):
-            key = (tensor, cluster)
-            before = self.pe_words.get(key, NONE)
-            if not words.count and resident.count == before.count:
-                continue
-            self.store(tensor, self.pe, cluster).keep_only(resident, (before, words))
-            self.pe_words[key] = resident
+    def _leave(
+        self, b: Boundary, cluster: Instance, words: WordSet, pe: Buffer, stay: WordSet
+    ) -> None:
+        """Sums of one cluster, but for those that stay."""
+        values = pe.take(stay)
+        self._give(b, cluster, words, pe)
+        if self.may_lag:
+            put(*words.where, 0.0, pe.data)
+        pe.add(stay, values)
 
     def _pass(self, p: Pass) -> None:
-        """Load, work, let go: the array's part, and its counts as the event says them."""
+        """Load, work, let go: the array's part, and its counts as the event says them.
+
+        PEs take in at once, for all steps, what the pass needs of an operand and they have not.
+        What no PE holds any longer at its end is poison, so that a later pass cannot profit from a
+        word it did not load.
+        """
         for load in p.loads:
             self.moves[load.boundary].taken += load.taken
             self.moves[load.boundary].read += load.read
-            self._load(load)
+            for cluster, words in load.words:
+                self._take(load.boundary, cluster, words)
         for k, (cluster, box) in enumerate(p.boxes):
             if all(x.exists for x in box.values()):
                 self._compute(p, k, cluster, box)
         for load in p.loads:
-            self._evict(load)
+            for cluster, words in load.gone:
+                self._let_go(load.boundary, cluster, words)
         if p.drain is not None:
-            self._pe_drain(p.drain)
-        for cluster, words in p.stay:
-            self.pe_words[self.acc, cluster] = words
+            self._pe_drain(p.drain, p.stay)
         for take in p.takes:
             moved = self.moves[take.boundary]
             if take.boundary.tensor != self.acc:
@@ -374,7 +363,7 @@ class _Machine:
                 continue
             moved.drained += take.taken
             moved.arrived += take.shared
-            moved.updated += take.shared - (0 if self._reads_first(take.boundary) else p.opened)
+            moved.updated += take.shared - (0 if self.reads_first[take.boundary] else p.opened)
         self.macs += p.macs
         self.compute_cycles += p.folds.cycles
         self.active = max(self.active, p.folds.active)
@@ -383,35 +372,22 @@ class _Machine:
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         """Multiply and add one cluster's share of a pass.
 
-        Sums go to the level above the PEs, but for those of words that still stand in a PE at the
-        end of the pass: they leave when the PE lets them go.
+        Sums stand in the PEs until they let them go, or where PEs keep none go to the level above.
         """
         out = self.sums_out
-        place, sums = self.boxes.products(box, self._reader(cluster))
-        if out.child != self.pe:
-            self._send_up(out, cluster, place, sums)
-            self.moves[out].updated -= self._first(out, cluster, place)
-            return
-        pe = self.store(self.acc, self.pe, cluster)
-        pe.add(place, sums)
-        if p.drain is None:  # nothing was let go: every word still stands in a PE
-            return
-        stay = p.stay[k][1] if p.stay else NONE
-        kept = pe.take(stay.place)
-        self._send_up(out, cluster, place, pe.take(place))
-        pe.add(stay.place, kept)
+        words, sums = self.boxes.products(box, partial(self._read, cluster))
+        if out.child == self.pe:
+            self.store(self.acc, self.pe, cluster).add(words, sums)
+        else:
+            self._send_up(out, cluster, words, sums)
+            self.moves[out].updated -= self._first(out, cluster, words)
 
-    def _reader(self, cluster: Instance) -> Read:
-        """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds
+    def _read(self, cluster: Instance, tensor: str) -> tuple[Floats, Window | None]:
+        """An operand's words where the MACs find them: in the PEs, or in the level that feeds
         them.
         """
-
-        def read(tensor: str) -> tuple[Floats, Window | None]:
-            level = self.nest.keepers(tensor)[-1]
-            window = self.nest.projection(tensor, level).window if level else None
-            store = self.store(tensor, level, cluster)
-            if store.data.dtype == np.int8:  # at home: MACs read one kind of number
-                store.data = store.data.astype(np.float32)
-            return store.data, window
-
-        return read
+        level, window = self.sources[tensor]
+        store = self.store(tensor, level, cluster)
+        if store.data.dtype == np.int8:  # at home: MACs read one kind of number
+            store.data = store.data.astype(np.float32)
+        return store.data, window

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -26,13 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
-from accelsim.engines.event.word_sets import Place, digits
+from accelsim.engines.event.word_sets import WordSet, digits, runs_of
 from accelsim.mapping.nest import Nest
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Sums = npt.NDArray[Any]  # int32 or int64; float64 where some are poison
-Flags = npt.NDArray[np.bool_]
 Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the ifmap
 # The words of a tensor as the MACs find them, [words], and which of an ifmap's they may read: all,
 # or those in a window; padding zeros around it are made at the MAC.
@@ -50,93 +49,124 @@ class Span:
     chunk: tuple[int, int] | None
     exists: bool
 
+    @cached_property
+    def shape(self) -> tuple[Any, ...]:
+        """Equal where ranges are as long, and chunks the same."""
+        return *(self.hi[p] - n for p, n in self.lo.items()), self.chunk
 
-BLOCK = 2048  # pixels whose words stream by at once; they fit the processor's cache
+
+BLOCK = 1024  # places whose words stream by at once; they fit the processor's cache
 COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
 
 # -- words as the MACs want them -------------------------------------------------------------------
 
 
 @kernel
-def gather(data: Floats, rows: Ints, columns: Ints, words: Sums, lost: Flags) -> int:
-    """Words [rows, columns] from where they lie; poison is marked as ``lost``, and counted."""
-    n = 0
-    for i in range(len(rows)):
-        for j in range(len(columns)):
-            value = data[rows[i] + columns[j]]
-            if value == value:
-                words[i, j] = value
-            else:
-                words[i, j], lost[i, j] = 0, True
-                n += 1
-    return n
+def gather(base: int, rows: Ints, columns: Ints, data: Floats, words: Sums) -> int:
+    """Words [groups, rows, columns] from where they lie; how many of them are poison."""
+    lost = 0
+    for g in range(len(rows)):
+        for i in range(rows.shape[1]):
+            for j in range(len(columns)):
+                value = data[base + rows[g, i] + columns[j]]
+                there = value == value
+                words[g, i, j] = value if there else 0
+                lost += not there
+    return lost
 
 
 @kernel
 def lay_out(
-    data: Floats, planes: Ints, rows: Ints, columns: Ints, place: Ints, frame: Sums, lost: Flags
-) -> int:
-    """Words of an ifmap, [planes, rows, columns] and at those addresses if not below zero, which is
-    padding, into a ``frame`` [planes, rows, places]; poison as in ``gather``.
+    base: int, planes: Ints, width: int, top: int, bottom: int, left: int, right: int, step: int,
+    data: Floats, frame: Sums,
+) -> int:  # fmt: skip
+    """Words of an ifmap so wide into a ``frame`` [planes, rows, phases, columns], those in a row
+    side by side that are a ``step`` apart: those from ``top`` to ``bottom`` and ``left`` to
+    ``right``, and padding around them; how many are poison.
     """
-    n = 0
+    lost = 0
     for p in range(len(planes)):
-        for h in range(len(rows)):
-            for w in range(len(columns)):
-                if rows[h] >= 0 and columns[w] >= 0:
-                    value = data[planes[p] + rows[h] + columns[w]]
-                    if value == value:
-                        frame[p, h, place[w]] = value
-                    else:
-                        lost[p, h, place[w]] = True
-                        n += 1
-    return n
+        for h in range(frame.shape[1]):
+            for phase in range(step):
+                place = frame[p, h, phase]
+                place[:] = 0
+                first, end = -((phase - left) // step), -((phase - right) // step)
+                if top <= h < bottom and first < end:
+                    words = data[base + planes[p] + h * width + phase + first * step :]
+                    there = place[first:end]
+                    for i in range(len(there)):
+                        value = words[i * step]
+                        held = value == value
+                        there[i] = value if held else 0
+                        lost += not held
+    return lost
 
 
 # -- MACs ------------------------------------------------------------------------------------------
 
 
 @kernel
-def bring(words: Sums, at: int, run: Ints, stream: Sums) -> None:
-    """The words of a stream, from where they lie."""
-    for begin, first, n in run:
-        place, word = stream[first - run[0, 1] :], words[begin + at :]
-        for i in range(n):
-            place[i] = word[i]
+def add_products(held: Sums, row: int, x0: Sums, x1: Sums, x2: Sums, x3: Sums, sums: Sums) -> None:
+    """Every MAC by itself, in one row of PEs: a word that is held meets each word of its stream,
+    and every product is added to a sum of its own.
+    """
+    w0, w1, w2, w3 = held[0, row], held[1, row], held[2, row], held[3, row]
+    for i in range(len(sums)):
+        sums[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
 
 
 @kernel
-def multiply_add(held: Sums, words: Sums, at: Ints, run: Ints, stream: Sums, sums: Sums) -> None:
-    """Every MAC by itself: a word that is held meets each word of its stream, and every product is
-    added to a sum of its own; four streams at a time.
+def add_products_twice(
+    held: Sums, row: int, x0: Sums, x1: Sums, x2: Sums, x3: Sums, sums: Sums, others: Sums
+) -> None:
+    """The same in this row and the next, which take a word of the stream together."""
+    v0, v1, v2, v3 = held[0, row], held[1, row], held[2, row], held[3, row]
+    w0, w1, w2, w3 = held[0, row + 1], held[1, row + 1], held[2, row + 1], held[3, row + 1]
+    for i in range(len(sums)):
+        a, b, c, d = x0[i], x1[i], x2[i], x3[i]
+        sums[i] += v0 * a + v1 * b + v2 * c + v3 * d
+        others[i] += w0 * a + w1 * b + w2 * c + w3 * d
 
-    held    [groups, streams, rows]
+
+@kernel
+def multiply_add(held: Sums, words: Sums, at: Ints, runs: Ints, sums: Sums) -> None:
+    """All MACs: words that are held meet their streams, four streams at a time.
+
+    held    [groups, streams, rows]  streams rounded up to fours
     words   [groups, words]          where streams come from: of stream k
     at      [streams]                its first word lies so far from where a run begins
-    run     [runs, 3]                where a run begins, its place in the stream, how many words
-    stream  [4, words]               room for four streams
+    runs    [runs, 3]                where a run begins, the place of its first sum, and how long
     sums    [groups, rows, places]   added to
     """
     groups, streams, rows = held.shape
-    first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
-    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
     for g in range(groups):
-        for k in range(0, streams, 4):
-            some = min(4, streams - k)
-            for j in range(some):
-                bring(words[g], at[k + j], run, stream[j])
-            for row in range(rows):
-                out = sums[g, row, first:last]
-                if some == 4:
-                    w0, w1 = held[g, k, row], held[g, k + 1, row]
-                    w2, w3 = held[g, k + 2, row], held[g, k + 3, row]
-                    for i in range(len(out)):
-                        out[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
-                else:
-                    for j in range(some):
-                        w, x = held[g, k + j, row], stream[j]
-                        for i in range(len(out)):
-                            out[i] += w * x[i]
+        for begin, first, n in runs:
+            for k in range(0, streams, 4):
+                four = held[g, k : k + 4]
+                x0, x1 = words[g, begin + at[k] :], words[g, begin + at[k + 1] :]
+                x2, x3 = words[g, begin + at[k + 2] :], words[g, begin + at[k + 3] :]
+                for row in range(0, rows - 1, 2):
+                    one, other = (
+                        sums[g, row, first : first + n],
+                        sums[g, row + 1, first : first + n],
+                    )
+                    add_products_twice(four, row, x0, x1, x2, x3, one, other)
+                if rows % 2:
+                    one = sums[g, rows - 1, first : first + n]
+                    add_products(four, rows - 1, x0, x1, x2, x3, one)
+
+
+@kernel
+def pick(sums: Sums, places: Ints, picked: Sums) -> None:
+    """Of sums [groups, rows, places] those of pixels: where pixels in a row begin, the first of
+    them, and how many, are told by ``places`` [runs, 3].
+    """
+    for g in range(len(sums)):
+        for row in range(sums.shape[1]):
+            for begin, first, n in places:
+                there, here = sums[g, row, begin:], picked[g, row, first : first + n]
+                for i in range(n):
+                    here[i] = there[i]
 
 
 def _multiplied(held: Sums, words: Sums) -> Sums:
@@ -145,15 +175,16 @@ def _multiplied(held: Sums, words: Sums) -> Sums:
     """
     groups, streams, places = words.shape
     sums = np.zeros((groups, held.shape[2], places), words.dtype)
-    room = np.empty((4, places), words.dtype)
-    multiply_add(held, words.reshape(groups, -1), *_side_by_side(streams, places), room, sums)
+    held = np.pad(held, ((0, 0), (0, -held.shape[1] % 4), (0, 0)))
+    at, runs = _side_by_side(held.shape[1], streams, places)
+    multiply_add(held, words.reshape(groups, -1), at, runs, sums)
     return sums
 
 
 @lru_cache(maxsize=64)
-def _side_by_side(streams: int, places: int) -> tuple[Ints, Ints]:
-    """Where streams are that lie one after another: ``at`` and ``run`` of ``multiply_add``."""
-    return np.arange(streams) * places, np.array([[0, 0, places]])
+def _side_by_side(held: int, streams: int, places: int) -> tuple[Ints, Ints]:
+    """Where streams are that lie one after another: ``at`` and ``runs`` of ``multiply_add``."""
+    return np.minimum(np.arange(held), streams - 1) * places, np.array([[0, 0, places]])
 
 
 # -- a box -----------------------------------------------------------------------------------------
@@ -161,31 +192,42 @@ def _side_by_side(streams: int, places: int) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True)
 class _MacSteps:
-    """Taps and pixels of a box, the same for boxes of one shape.
+    """Taps and pixels of a box, the same for boxes of one shape; addresses are less that of the
+    first tap, filter and pixel.
 
     ``first``    by dimension: its first coordinate, less ``lo`` of its span
     ``size``     by dimension: how many coordinates from there
-    ``weight``   [taps]: address of each tap's weight, less the first one's
-    ``ofmap``    [pixels]: of each pixel's word
-    ``frame``    of a group's ifmap, as windows see it, padding included: [n, c, h, columns that are
-                 equal modulo the stride, of each of those]: words that neighbouring windows want
-                 are neighbours
+    ``weight``   [groups, taps] and [m]: weights
+    ``ofmap``    [groups, m]: rows of the ofmap;  ``pixels`` [runs, 2] of it: where pixels in a
+                 row begin, and how many
+    ``planes``   [groups x n x c]: planes of the ifmap
+    ``frame``    of a group's ifmap, as windows see it, padding included: [planes, rows, columns
+                 that are equal modulo the stride, of each of those]: words that neighbouring
+                 windows want are neighbours
     ``tap``      [taps]: how far a tap's word lies from the first of its window, in the frame
     ``window``   [pixels]: where that first one lies
-    ``runs``     pixels whose windows are neighbours, block by block: where the first window lies,
-                 the first pixel, and how many pixels there are
-    ``room``     pixels of the largest block
+    ``runs``     [runs, 3]: where windows in a row begin, the place of the first one's sum, and how
+                 many places; some lie between pixels, and their sums belong to none
+    ``places``   [runs, 3]: where pixels in a row stand among the places, the first of them, and how
+                 many
     """
 
     first: dict[str, int]
     size: dict[str, int]
-    weight: Ints
+    weight: tuple[Ints, Ints]
     ofmap: Ints
-    frame: tuple[int, int, int, int, int]
+    pixels: Ints
+    planes: Ints
+    frame: tuple[int, int, int, int]
     tap: Ints
     window: Ints
-    runs: tuple[Ints, ...]
-    room: int
+    runs: Ints
+    places: Ints
+
+    @cached_property
+    def fours(self) -> Ints:
+        """Taps rounded up to fours."""
+        return np.pad(self.tap, (0, -len(self.tap) % 4))
 
     def blocks(self, groups: int) -> Iterator[slice]:
         """Pixels, so many that their words may be laid out by tap and pixel."""
@@ -199,18 +241,21 @@ class MacBoxes:
     ``chains``  name and parts of each
     ``dtype``   of the sums
     ``steps``   of boxes so far, by their shape
+    ``rooms``   for words and sums of a box, by what they are and their shape: the next such box has
+                them again
     """
 
     def __init__(self, nest: Nest) -> None:
         self.problem, self.chains = nest.problem, [(c.name, c.parts) for c in nest.chains]
         self.dtype = np.dtype(np.int32 if nest.arch.bits.psum <= 32 else np.int64)
         self.steps: dict[Any, _MacSteps] = {}
+        self.rooms: dict[tuple[str, tuple[int, ...]], Sums] = {}
 
-    def products(self, spans: dict[str, Span], read: Read) -> tuple[Place, Sums]:
-        """Sums of the accumulated tensor over one box of the iteration space, [rows, columns] of
-        where they belong; operands are ``read``.
+    def products(self, spans: dict[str, Span], read: Read) -> tuple[WordSet, Sums]:
+        """Words of the accumulated tensor and what one box of the iteration space adds to them,
+        [rows, words of a row], as long as no other box is asked for; operands are ``read``.
         """
-        shape = tuple([(tuple(x.hi[p] - x.lo[p] for p in x.lo), x.chunk) for x in spans.values()])
+        shape = tuple([x.shape for x in spans.values()])
         if shape not in self.steps:
             self.steps[shape] = self._steps(spans)
         box = _MacBox(self, spans, self.steps[shape], read)
@@ -218,6 +263,13 @@ class MacBoxes:
         if direction == "forward":
             return box.forward()
         return box.grad_weight() if direction == "grad_weight" else box.grad_input()
+
+    def room(self, what: str, *shape: int) -> Sums:
+        """Room for words or sums, with whatever was there before."""
+        room = self.rooms.get((what, shape))
+        if room is None:
+            room = self.rooms[what, shape] = np.empty(shape, self.dtype)
+        return room
 
     def _steps(self, spans: dict[str, Span]) -> _MacSteps:
         p, (down, right) = self.problem, self.problem.stride
@@ -229,20 +281,32 @@ class MacBoxes:
             u * (size[out] - 1) + dilation * (size[filt] - 1) + 1
             for u, dilation, out, filt in zip(p.stride, p.dilation, "EF", "RS", strict=True)
         )
-        frame = size["N"], size["C"], rows, right, -(-columns // right)
-        width = prod(frame[3:])
+        n, g, m, c = (np.arange(size[d]) for d in "NGMC")
+        frame = size["N"] * size["C"], rows, right, -(-columns // right)
         apart, phase = np.divmod(at["S"] * p.dilation[1], right)
-        tap = (at["C"] * rows + at["R"] * p.dilation[0]) * width + phase * frame[4] + apart
-        window = (at["N"] * size["C"] * rows + at["E"] * down) * width + at["F"]
+        tap = (
+            (at["C"] * rows + at["R"] * p.dilation[0]) * prod(frame[2:]) + phase * frame[3] + apart
+        )
+        window = (at["N"] * size["C"] * rows + at["E"] * down) * prod(frame[2:]) + at["F"]
         order = np.argsort(window, kind="stable")
-        window = window[order]
-        begin = np.flatnonzero(np.diff(window, prepend=-2) != 1)
-        run = np.stack([window[begin], begin, np.diff(begin, append=len(window))], axis=1)
-        runs = tuple(np.split(run, np.flatnonzero(np.diff(begin // BLOCK)) + 1))
+        runs, places = _runs(window[order], size["F"] // 4)
         weight = (at["C"] * p.R + at["R"]) * p.S + at["S"]
         ofmap = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
-        room = max(int(x[:, 2].sum()) for x in runs)
-        return _MacSteps(first, size, weight, ofmap[order], frame, tap, window, runs, room)
+        return _MacSteps(
+            first=first,
+            size=size,
+            weight=(g[:, None] * p.M * p.C * p.R * p.S + weight, m * p.C * p.R * p.S),
+            ofmap=((g[:, None] * p.M + m) * p.E * p.F).ravel(),
+            pixels=runs_of(ofmap[order]).runs,
+            planes=(
+                ((n[:, None] * p.G + g[:, None, None])[..., None] * p.C + c) * p.H * p.W
+            ).ravel(),
+            frame=frame,
+            tap=tap,
+            window=window[order],
+            runs=runs,
+            places=places,
+        )
 
     def _points(self, spans: dict[str, Span], dims: str) -> dict[str, Ints]:
         """Coordinates of the points of a box in some dimensions, less ``lo``: [points] each."""
@@ -260,170 +324,177 @@ class MacBoxes:
         return at
 
 
+def _runs(window: Ints, gap: int) -> tuple[Ints, Ints]:
+    """``runs`` and ``places`` of windows, sorted, if gaps of so many are no end of a run."""
+    step = np.diff(window, prepend=window[0] - gap - 2)
+    place = np.cumsum(np.where(step > gap + 1, 1, step)) - 1
+    begin = np.flatnonzero((step > gap + 1) | (np.diff(place // BLOCK, prepend=-1) > 0))
+    many = np.diff(place[begin], append=place[-1] + 1)
+    first = np.flatnonzero(np.diff(place, prepend=-2) > 1)
+    n = np.diff(first, append=len(window))
+    runs = np.stack([window[begin], place[begin], many], axis=1)
+    return runs, np.stack([place[first], first, n], axis=1)
+
+
 class _MacBox:
     """One box, and the words its MACs read.
 
     ``at``      by dimension: its first coordinate
     ``groups``, ``filters``   how many of them
-    ``planes``, ``rows``, ``columns``, ``place``   the ifmap in the frame: see ``lay_out``
     """
 
     def __init__(
         self, boxes: MacBoxes, spans: dict[str, Span], steps: _MacSteps, read: Read
     ) -> None:
         self.problem, self.dtype, self.steps, self.read = boxes.problem, boxes.dtype, steps, read
-        lo = {d: n for x in spans.values() for d, n in x.lo.items()}
-        self.at = {d: n + steps.first[d] for d, n in lo.items()}
+        self.room = boxes.room
+        first = steps.first
+        self.at = {d: n + first[d] for x in spans.values() for d, n in x.lo.items()}
         self.groups, self.filters = steps.size["G"], steps.size["M"]
-
-    def _range(self, d: str) -> Ints:
-        return self.at[d] + np.arange(self.steps.size[d])
 
     # where words lie
 
-    def _weights(self) -> Place:
-        """Rows [groups, taps], columns [m]."""
+    def _weights(self) -> int:
+        """The address of the first weight."""
         p, at = self.problem, self.at
-        filter_words = p.C * p.R * p.S
-        first = (at["C"] * p.R + at["R"]) * p.S + at["S"]
-        rows = self._range("G")[:, None] * p.M * filter_words + first + self.steps.weight
-        return Place(rows.ravel(), self._range("M") * filter_words)
+        first = (at["G"] * p.M + at["M"]) * p.C + at["C"]
+        return (first * p.R + at["R"]) * p.S + at["S"]
 
-    def _ofmaps(self) -> Place:
-        """Rows [groups, m], columns [pixels]."""
+    def _ofmaps(self) -> WordSet:
+        """Words of the ofmap: rows [groups, m], in a row pixels."""
         p, at = self.problem, self.at
-        first = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
-        rows = (self._range("G")[:, None] * p.M + self._range("M")) * p.E * p.F
-        return Place(rows.ravel(), first + self.steps.ofmap)
+        first = (at["N"] * p.G + at["G"]) * p.M + at["M"]
+        first = (first * p.E + at["E"]) * p.F + at["F"]
+        return WordSet(self.steps.pixels, first, self.steps.ofmap)
 
-    def _frame(self, real: Window | None) -> tuple[Ints, Ints, Ints, Ints]:
-        """Of the ifmap in the frame: planes [groups, n, c], rows, columns, and the place of each
-        column in its row.
+    def _frame(self, real: Window | None) -> tuple[int, list[int]]:
+        """The address of the word that the frame begins with; and which of its rows and columns
+        are ``real``: top, bottom, left, right.
         """
-        p, (_, _, rows, phases, apart) = self.problem, self.steps.frame
-        planes = self._range("N")[:, None] * p.G + self._range("G")[:, None, None]
-        planes = (planes[..., None] * p.C + self._range("C")).ravel() * p.H * p.W
-        lines = []
-        for slide, out, filt, n, (low, high) in zip(
-            (p.slide_h, p.slide_w), "EF", "RS", (rows, phases * apart),
-            real or ((0, p.H), (0, p.W)), strict=True,
-        ):  # fmt: skip
-            first = slide.stride * self.at[out] + slide.dilation * self.at[filt] - slide.pad
-            line = first + np.arange(n)
-            lines.append(np.where((line >= low) & (line < high), line, -1))
-        column = np.arange(phases * apart)
-        return (
-            planes,
-            np.where(lines[0] < 0, -1, lines[0] * p.W),
-            lines[1],
-            (column % phases * apart + column // phases),
-        )
+        p, at, (_, rows, phases, columns), first, sides = (
+            self.problem, self.at, self.steps.frame, [], [],
+        )  # fmt: skip
+        for out, filt, size, ends in zip(
+            "EF", "RS", (rows, phases * columns), real or ((0, p.H), (0, p.W)), strict=True
+        ):
+            slide = p.slide((out, filt))
+            first.append(slide.stride * at[out] + slide.dilation * at[filt] - slide.pad)
+            sides += [min(max(end - first[-1], 0), size) for end in ends]
+        plane = (at["N"] * p.G + at["G"]) * p.C + at["C"]
+        return (plane * p.H + first[0]) * p.W + first[1], sides
 
-    # words, and which of them are poison, if any are
+    # words as integers, and how many of them are poison
 
-    def _words(self, tensor: str, place: Place, *shape: int) -> tuple[Sums, Flags | None]:
-        words = np.empty((len(place.rows), len(place.columns)), self.dtype)
-        lost = np.zeros(words.shape, bool)
-        some = gather(self.read(tensor)[0], *place, words, lost)
-        return words.reshape(shape), lost.reshape(shape) if some else None
+    def _weight(self, data: Floats, _: Window | None) -> tuple[Sums, int]:
+        """[groups, taps, m], taps rounded up to fours."""
+        rows, columns = self.steps.weight
+        taps = rows.shape[1] + -rows.shape[1] % 4
+        words = self.room("weight", self.groups, taps, self.filters)
+        return words, gather(self._weights(), rows, columns, data, words)
 
-    def _weight(self) -> tuple[Sums, Flags | None]:
-        return self._words("weight", self._weights(), self.groups, -1, self.filters)
+    def _ofmap(self, data: Floats, _: Window | None) -> tuple[Sums, int]:
+        """[groups, m, pixels]."""
+        place = self._ofmaps()
+        columns = WordSet(place.runs).flat
+        words = np.empty((self.groups, self.filters, len(columns)), self.dtype)
+        rows = place.rows.reshape(words.shape[:2])
+        return words, gather(place.by, rows, columns, data, words)
 
-    def _ofmap(self) -> tuple[Sums, Flags | None]:
-        return self._words("ofmap", self._ofmaps(), self.groups, self.filters, -1)
-
-    def _ifmap(self) -> tuple[Sums, Flags | None]:
+    def _ifmap(self, data: Floats, window: Window | None) -> tuple[Sums, int]:
         """[groups, words]: in a frame with its padding as zeros."""
-        data, real = self.read("ifmap")
-        n, c, *line = self.steps.frame
-        shape = self.groups * n * c, line[0], prod(line[1:])
-        frame, lost = np.zeros(shape, self.dtype), np.zeros(shape, bool)
-        some = lay_out(data, *self._frame(real), frame, lost)
-        groups = self.groups, -1
-        return frame.reshape(groups), lost.reshape(groups) if some else None
+        planes, (base, sides) = self.steps.planes, self._frame(window)
+        frame = self.room("ifmap", len(planes), *self.steps.frame[1:])
+        top, bottom, left, right = sides
+        step = self.steps.frame[2]
+        lost = lay_out(base, planes, self.problem.W, top, bottom, left, right, step, data, frame)
+        return frame.reshape(self.groups, -1), lost
+
+    def _sums(self, multiply: Callable[[Sums, Sums], Sums]) -> Sums:
+        """The sums of both operands; NaN where a word that is poison has a part, which is told by
+        ones that go the same way.
+        """
+        own = {"weight": self._weight, "ifmap": self._ifmap, "ofmap": self._ofmap}
+        (a, no_a), (b, no_b) = (own[t](*self.read(t)) for t in self.problem.operands)
+        sums = multiply(a, b)
+        if no_a or no_b:
+            flags = []
+            for t in self.problem.operands:
+                data, window = self.read(t)
+                flags.append(own[t](np.isnan(data).astype(np.float32), window)[0])
+            sums = np.array(sums, np.float64)
+            sums[multiply(flags[0], np.ones_like(b)) > 0] = np.nan
+            sums[multiply(np.ones_like(a), flags[1]) > 0] = np.nan
+        return sums
 
     # the three directions
 
-    def forward(self) -> tuple[Place, Sums]:
+    def forward(self) -> tuple[WordSet, Sums]:
         """A sum takes in all taps of its filter, and its pixel's word of each."""
-        (weight, no_weight), (ifmap, no_ifmap) = self._weight(), self._ifmap()
-        ofmap = self._rows(weight, ifmap)
-        if no_weight is not None or no_ifmap is not None:
-            lost = self._rows(np.ones_like(weight[:, :, :1]), _flags(no_ifmap, ifmap)) > 0
-            ofmap = np.where(lost | _some(no_weight, weight, 1).swapaxes(1, 2), np.nan, ofmap)
+        ofmap = self._sums(self._rows)
         return self._ofmaps(), ofmap.reshape(-1, ofmap.shape[-1])
 
     def _rows(self, weight: Sums, ifmap: Sums) -> Sums:
         """Sums [groups, m, pixels]: weights are held, and words of the ifmap stream by; or where
         filters are more than pixels, the other way round.
         """
-        groups, _, filters = weight.shape
         steps, pixels = self.steps, len(self.steps.window)
-        if filters > pixels:
+        if self.filters > pixels:
             columns = np.take(ifmap, steps.tap[:, None] + steps.window, axis=1)
-            return _multiplied(columns, weight).swapaxes(1, 2)
-        ofmap = np.zeros((groups, filters, pixels), self.dtype)
-        stream = np.empty((4, steps.room), self.dtype)
-        for run in steps.runs:
-            multiply_add(weight, ifmap, steps.tap, run, stream, ofmap)
-        return ofmap
+            return np.ascontiguousarray(_multiplied(columns, weight).swapaxes(1, 2))
+        weight[:, len(steps.tap) :] = 0
+        _, place, n = steps.runs[-1]
+        ofmap = self.room("sums", self.groups, self.filters, int(place + n))
+        ofmap[:] = 0
+        multiply_add(weight, ifmap, steps.fours, steps.runs, ofmap)
+        picked = self.room("ofmap", self.groups, self.filters, pixels)
+        pick(ofmap, steps.places, picked)
+        return picked
 
-    def grad_weight(self) -> tuple[Place, Sums]:
+    def grad_weight(self) -> tuple[WordSet, Sums]:
         """A sum takes in all pixels of its filter, and its tap's word of each."""
-        (ofmap, no_ofmap), (ifmap, no_ifmap) = self._ofmap(), self._ifmap()
-        weight = self._taps(ofmap, ifmap)
-        if no_ofmap is not None or no_ifmap is not None:
-            lost = self._taps(np.ones_like(ofmap[:, :1]), _flags(no_ifmap, ifmap)) > 0
-            lost = lost | _some(no_ofmap, ofmap, 2).swapaxes(1, 2)
-            weight = np.where(lost, np.nan, weight)
-        return self._weights(), weight.reshape(-1, self.filters)
+        weight = self._sums(self._taps)
+        rows, columns = self.steps.weight
+        runs = np.stack([columns, np.ones_like(columns)], axis=1)
+        words = WordSet(runs, self._weights(), rows.ravel())
+        return words, weight.reshape(-1, self.filters)
 
-    def _taps(self, ofmap: Sums, ifmap: Sums) -> Sums:
+    def _taps(self, ifmap: Sums, ofmap: Sums) -> Sums:
         """Sums [groups, taps, m]: words of the ifmap are held, and those of the ofmap stream by."""
-        groups, filters, _ = ofmap.shape
-        steps, weight = self.steps, np.zeros((groups, len(self.steps.tap), filters), self.dtype)
-        for some in steps.blocks(groups):
+        steps = self.steps
+        weight = np.zeros((self.groups, len(steps.tap), self.filters), self.dtype)
+        for some in steps.blocks(self.groups):
             columns = np.take(ifmap, steps.window[some, None] + steps.tap, axis=1)
             weight += _multiplied(columns, np.ascontiguousarray(ofmap[:, :, some].swapaxes(1, 2)))
         return weight
 
-    def grad_input(self) -> tuple[Place, Sums]:
+    def grad_input(self) -> tuple[WordSet, Sums]:
         """A sum takes in all filters of some taps and pixels.  Of words that no window touches
         there is none: ones go the same way to tell.
         """
-        (weight, no_weight), (ofmap, no_ofmap) = self._weight(), self._ofmap()
-        sums = self._windows(weight, ofmap)
-        tap, pixel = np.ones_like(weight[:, :, :1]), np.ones_like(ofmap[:, :1])
-        touched = self._windows(tap, pixel) > 0
-        if no_weight is not None or no_ofmap is not None:
-            taps = np.concatenate([tap, _some(no_weight, weight, 2)], axis=2, dtype=self.dtype)
-            pixels = np.concatenate([_some(no_ofmap, ofmap, 1), pixel], axis=1, dtype=self.dtype)
-            sums = np.where(self._windows(taps, pixels) > 0, np.nan, sums)
-        planes, rows, columns, place = self._frame(None)
-        there = touched[..., place] & (rows >= 0)[:, None] & (columns >= 0)
-        words = (planes[:, None, None] + rows[:, None] + columns)[there]
-        return Place(np.zeros(1, np.int64), words), sums[..., place][there][None]
+        base, (top, bottom, left, right) = self._frame(None)
+        planes, (_, _, phases, columns) = self.steps.planes, self.steps.frame
+        pixels = len(self.steps.window)
+        tap, pixel = (
+            np.ones((self.groups, *x), self.dtype) for x in ((len(self.steps.tap), 1), (1, pixels))
+        )
+        there = self._windows(tap, pixel) > 0
+        at = np.arange(columns) * phases + np.arange(phases)[:, None]
+        there[:, :top] = there[:, bottom:] = False
+        there[:, :, (at < left) | (at >= right)] = False
+        plane, h, phase, column = np.nonzero(there)
+        words = base + planes[plane] + h * self.problem.W + at[phase, column]
+        order = np.argsort(words)
+        return runs_of(words[order]), self._sums(self._windows)[there][order][None]
 
     def _windows(self, weight: Sums, ofmap: Sums) -> Sums:
-        """Sums in the frame, [groups and planes, h, places]: weights are held, and words of the
-        ofmap stream by; where windows overlap, their sums are added up.
+        """Sums in the frame: weights are held, and words of the ofmap
+        stream by; where windows overlap, their sums are added up.
         """
         steps = self.steps
         words = np.zeros((self.groups, prod(steps.frame)), self.dtype)
-        held = np.ascontiguousarray(weight.swapaxes(1, 2))
+        held = np.ascontiguousarray(weight[:, : len(steps.tap)].swapaxes(1, 2))
         for some in steps.blocks(self.groups):
             columns = _multiplied(held, np.ascontiguousarray(ofmap[:, :, some]))
             for k, tap in enumerate(steps.tap):
                 words[:, steps.window[some] + tap] += columns[:, k]
-        return words.reshape(-1, steps.frame[2], prod(steps.frame[3:]))
-
-
-def _flags(poison: Sums | None, words: Sums) -> Sums:
-    """Which of some words are poison."""
-    return np.zeros_like(words) if poison is None else poison.astype(words.dtype)
-
-
-def _some(poison: Sums | None, words: Sums, axis: int) -> Flags:
-    """Whether any along an axis, which stays, are."""
-    return np.asarray(_flags(poison, words).any(axis=axis, keepdims=True))
+        return words.reshape(-1, *steps.frame[1:])

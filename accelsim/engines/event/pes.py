@@ -19,9 +19,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import product
 from math import prod
+from operator import sub
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ from accelsim.engines.event.transfers import (
     PeLoad,
     StepWords,
 )
-from accelsim.engines.event.word_sets import BlockWords, WordSet, runs_of
+from accelsim.engines.event.word_sets import NONE, BlockWords, WordSet, less, runs_of
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 
 Flags = npt.NDArray[np.uint8]
@@ -75,12 +76,15 @@ Named = tuple[tuple[Instance, WordSet], ...]  # words by cluster
 @dataclass(frozen=True)
 class _ChainTable:
     """A chain's pieces, ``[own steps x own instances]``, and which there are, ``[own steps, own
-    instances]``; ``identity`` is equal where the pieces are equal but for where they begin.
+    instances]``; ``identity`` is equal where the pieces are equal but for where they begin,
+    ``present`` where the same there are; ``spans`` [own clusters] its ranges in a whole pass.
     """
 
     piece: Piece
     exists: npt.NDArray[np.bool_]
     identity: int
+    present: int
+    spans: list[Span]
 
 
 class _OffsetRows(NamedTuple):
@@ -107,6 +111,18 @@ class _RankTable:
 
 
 @dataclass(frozen=True)
+class _TileTables:
+    """The lists of all ranks of a tile: by rank its ``rows`` and ``bases``, and the ``base`` of
+    words; ``identity`` is equal where rows are.
+    """
+
+    rows: list[_OffsetRows]
+    bases: tuple[int, ...]
+    base: int
+    identity: int
+
+
+@dataclass(frozen=True)
 class _PeState:
     """What each PE held when it last took a step.
 
@@ -124,11 +140,12 @@ class _PeState:
 class _OneWay:
     """Words that come to PEs in a pass, or leave them.
 
-    ``count``  by all PEs;  ``words`` by cluster, each once
-    ``steps``  how those that parents give or get spread over the steps
+    ``count``  by all PEs;  ``carried`` that parents give or get;  ``words`` by cluster, each once
+    ``steps``  how those of parents spread over the steps
     """
 
     count: int
+    carried: int
     words: list[WordSet]
     steps: StepWords
 
@@ -141,6 +158,7 @@ class _PassPlan:
     ``base``      the address that words are told from
     ``ways``      IN, and of sums OUT_BEFORE the buffers move on and OUT between its steps
     ``resident``  by cluster: words that are there at the end
+    ``gone``      by cluster: words that came or were there before, and at the end are not
     ``first``     by cluster: of sums, words less the base, sorted, and the step each first leaves
                   after
     ``state``     what the PEs hold at the end
@@ -149,6 +167,7 @@ class _PassPlan:
     base: int
     ways: tuple[_OneWay, _OneWay, _OneWay]
     resident: list[WordSet]
+    gone: list[WordSet]
     first: list[tuple[Ints, Ints]]
     state: _PeState
 
@@ -183,12 +202,13 @@ class Instances:
     ``step_of``, ``inst_of``      by chain: [steps] and [instances], the number of its own step,
                                   instance
     ``place``                     by loop of ``spatial``: where it stands, [instances]
-    ``names``                     of who is told words: instances, or clusters of PEs;
-                                  ``told`` [instances] which is each one's
+    ``names``                     of who is told words: instances, or clusters of PEs, inside the
+                                  loops ``clusters``;  ``told`` [instances] which is each one's
     ``stepwise``                  whether words are told step by step
     ``firsts``                    whether also the first step each sum leaves after
-    ``where``, ``tables``, ``active``   of the pass at hand: by chain its position, the table there,
-                                  and the tables' identities together
+    ``where``, ``tables``         of the pass at hand: by chain its position and the table there;
+                                  ``active`` is equal where all are, ``present`` where all pieces
+                                  are that there are
     """
 
     def __init__(
@@ -215,13 +235,14 @@ class Instances:
         )
         self.step_of = {name: self.number(step_at, own) for name, own in self.own_steps.items()}
         self.inst_of = {name: self.number(self.place, own) for name, own in self.own_space.items()}
-        by = self.spatial if names is None else names
-        self.names = self.named(by)
-        self.told = self.number(self.place, by)
+        self.clusters = self.spatial if names is None else names
+        self.names = self.named(self.clusters)
+        self.told = self.number(self.place, self.clusters)
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
+        self.moving: list[tuple[Chain, list[int]]] = []
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
-        self.active: tuple[int, ...] = ()
+        self.active = self.present = 0
         key = (nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries)
         more = tuple(nest.mapping.fused.items()), stepwise, self.firsts
         self._ids, self._made = _known(threading.get_ident(), (*key, *more))
@@ -237,37 +258,36 @@ class Instances:
             flat = flat * self.nest.loops[i].trips + at[i]
         return flat
 
-    def identity(self, *things: Any) -> int:
-        """A small number that is equal for equal things: arrays by their bytes and shape."""
-        key = tuple(
-            [
-                x.tobytes() + str(x.shape).encode() if isinstance(x, np.ndarray) else x
-                for x in things
-            ]
-        )
-        return self._ids.setdefault(key, len(self._ids))
+    def identity(self, *arrays: npt.NDArray[Any]) -> int:
+        """A small number that is equal for equal arrays."""
+        return self.number_of(*[x.tobytes() + str(x.shape).encode() for x in arrays])
 
-    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """What is made, remembered."""
-        key = self.level, *key
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+    def number_of(self, *things: Any) -> int:
+        """A small number that is equal for equal things."""
+        return self._ids.setdefault(things, len(self._ids))
+
+    def once(self, key: tuple[Any, ...], make: Callable[..., Any], *of: Any) -> Any:
+        """What is made ``of`` something, remembered."""
+        made = self._made.get((self.level, key))
+        if made is None:
+            made = self._made[self.level, key] = make(*of)
+        return made
 
     def move_to(self, at: dict[int, int]) -> bool:
         """Look up the tables of the chains whose outer loops moved; whether any did."""
-        moved = set()
-        for chain, outer in self.outer_of:
+        moved = False
+        for chain, outer in self.moving or self.outer_of:
             where = tuple([at[i] for i in outer])
             if self.where.get(chain.name) != where:
                 self.where[chain.name] = where
-                key = ("chain", chain.name, where)
-                here = dict(zip(outer, where, strict=True))
-                self.tables[chain.name] = self.once(key, partial(self._table, chain, here))
-                moved.add(chain.name)
+                key, here = ("chain", chain.name, where), dict(zip(outer, where, strict=True))
+                self.tables[chain.name] = self.once(key, self._table, chain, here)
+                moved = True
         if moved:
-            self.active = tuple([t.identity for t in self.tables.values()])
-        return bool(moved)
+            self.active = self.number_of(*[t.identity for t in self.tables.values()])
+            self.present = self.number_of(*[t.present for t in self.tables.values()])
+            self.moving = [(chain, outer) for chain, outer in self.outer_of if outer]
+        return moved
 
     def _table(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
         """The pieces of a chain at a position of its outer loops."""
@@ -276,8 +296,26 @@ class Instances:
         sides = (*piece.lo.values(), *piece.hi.values())
         least = [int(v.min()) for v in piece.lo.values()] * 2
         numbers = [v - b for v, b in zip(sides, least, strict=True)]
-        identity = self.identity(chain.name, *numbers, *(piece.chunk or ()))
-        return _ChainTable(piece, piece.exists.reshape(self.shape(chain)), identity)
+        arrays = [np.asarray(x) for x in (*numbers, *(piece.chunk or ()))]
+        identity = self.number_of(chain.name, self.identity(*arrays))
+        exists = piece.exists.reshape(self.shape(chain))
+        spans = self._spans(chain, at)
+        return _ChainTable(piece, exists, identity, self.identity(exists), spans)
+
+    def _spans(self, chain: Chain, at: dict[int, int]) -> list[Span]:
+        """The ranges of a chain in a pass, of each of its own clusters."""
+        own = [i for i in self.clusters if i in chain.loops]
+        piece, _ = pieces_at(self.nest, chain, at, own)
+        first, last = piece.chunk or (None, None)
+        return [
+            Span(
+                {p: int(v[k]) for p, v in piece.lo.items()},
+                {p: int(v[k]) for p, v in piece.hi.items()},
+                None if first is None or last is None else (int(first[k]), int(last[k])),
+                bool(exists),
+            )
+            for k, exists in enumerate(piece.exists)
+        ]
 
     def shape(self, chain: Chain) -> tuple[int, int]:
         """Own steps and own instances of a chain."""
@@ -291,10 +329,10 @@ class Instances:
 class PeArray(Instances):
     """The PEs and MACs in lockstep.
 
-    ``clusters``  loops outside the level next to the array: an instance of it feeds a cluster
-    ``words``     by boundary to the PEs: what they have of it.  If words are told step by step also
-                  that of sums straight from the MACs
-    ``work``      what the MACs take
+    ``words``    by boundary to the PEs: what they have of it.  If words are told step by step also
+                 that of sums straight from the MACs
+    ``work``     what the MACs take
+    ``span_of``  by chain: [clusters] which of its spans each cluster has
     """
 
     def __init__(
@@ -311,7 +349,6 @@ class PeArray(Instances):
         super().__init__(
             nest, pe, outer, spatial, steps=tuple(steps), names=clusters, stepwise=stepwise
         )
-        self.clusters = clusters
         self.words = [
             TileWords(self, b)
             for b in nest.boundaries
@@ -319,6 +356,9 @@ class PeArray(Instances):
         ]
         told = stepwise and not nest.arch.systolic
         self.work = MacWork(nest, outer, steps, self.step_of, self.once, stepwise=told)
+        at = dict(zip(clusters, grid(nest.loops[i].trips for i in clusters), strict=True))
+        own = {c.name: [i for i in clusters if i in c.loops] for c in nest.chains}
+        self.span_of = {name: self.number(at, loops).tolist() for name, loops in own.items()}
 
     def step(self, at: dict[int, int]) -> tuple[PeDrain | None, Pass]:
         """What leaves the PEs before the buffers move on, and the pass itself."""
@@ -331,7 +371,8 @@ class PeArray(Instances):
         for words in self.words:
             plan, base = words.plan()
             came, early, late = plan.ways
-            first |= words.first(plan, base)
+            if plan.first:
+                first |= words.first(plan, base)
             if words.direct:
                 direct = words.named(came.words, plan, base)
             elif words.sums:
@@ -340,8 +381,8 @@ class PeArray(Instances):
                 stay = words.named(plan.resident, plan, base)
             else:
                 loads.append(words.load(plan, base))
-        boxes = tuple((name, self._box(name, at)) for name in self.names)
         takes, macs, folds = self.work.of(at, self.active)
+        boxes = self._boxes()
         return before, Pass(
             tuple(loads), opened, takes, during, stay, macs, folds, boxes, at, direct, first
         )
@@ -353,21 +394,11 @@ class PeArray(Instances):
             (x.pe_drain(plan.ways[OUT_BEFORE], plan, base) for x, plan, base in plans), None
         )
 
-    def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:
-        """The ranges a cluster's MACs work through in a pass, by chain."""
-        index = at | dict(zip(self.clusters, cluster, strict=True)) if cluster else at
-        spans = {}
-        for c, outer in self.outer_of:
-            own = [i for i in self.clusters if i in c.loops] if cluster else []
-            key = ("box", c.name, *[index[i] for i in outer], *[index[i] for i in own])
-            spans[c.name] = self.once(key, partial(self._span, c, index))
-        return spans
-
-    def _span(self, chain: Chain, index: dict[int, int]) -> Span:
-        piece = self.nest.pieces(chain, {i: index[i] for i in chain.loops if i in index})
-        chunk = None if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
-        lo, hi = ({p: int(v) for p, v in side.items()} for side in (piece.lo, piece.hi))
-        return Span(lo, hi, chunk, bool(piece.exists))
+    def _boxes(self) -> tuple[tuple[Instance, dict[str, Span]], ...]:
+        """By cluster: the ranges its MACs work through in a pass, by chain."""
+        spans = [(name, t.spans, self.span_of[name]) for name, t in self.tables.items()]
+        numbers = enumerate(self.names)
+        return tuple([(x, {name: of[at[k]] for name, of, at in spans}) for k, x in numbers])
 
 
 class TileWords:
@@ -376,13 +407,14 @@ class TileWords:
     ``inside``   whether they are PEs
     ``direct``   whether its child is the MAC: sums that PEs make as if they took them and held none
     ``sums``     whether it is another boundary of the accumulated tensor
-    ``ranks``    the factors of a PE's tile;  ``tables`` of the pass at hand, in their order
+    ``ranks``    the factors of a PE's tile, which range over ``chains``;  ``known`` tables by where
+                 these stand
     ``pairs``    whether words are (k, x) pairs
     ``parents``  [parents]: which instances of the parent there are
     ``of_pe``    [PEs, ranks]: which own instance of each rank a PE has
     ``sharers``  [PEs]: equal where words are shared; where ``direct`` in all of a cluster
     ``parent``   [PEs]: the number of each one's parent
-    ``held``     what the PEs held when they last took a step, and the bases of that pass
+    ``held``     the plan of the pass before, and the bases of that pass
     """
 
     def __init__(self, array: Instances, b: Boundary) -> None:
@@ -394,15 +426,15 @@ class TileWords:
         cut = [r for r in ranks if r.sliding or prod(size[p] for p in r.rank) > 1]
         # without those that are one coordinate throughout; neighbours in memory follow each other
         self.ranks = sorted(cut or [*ranks[:1]], key=lambda rank: -min(rank.strides))
-        self.tables: dict[int, _RankTable] = {}
-        self.where: dict[int, tuple[tuple[int, ...], ...]] = {}
+        self.chains = sorted({c.name for rank in self.ranks for c in rank.chains})
+        self.known: dict[tuple[tuple[int, ...], ...], _TileTables] = {}
         self.pairs = self.nest.projection(b.tensor, b.child).pairs
         over = [i for i in array.spatial if self.nest.loops[i].level < b.parent]
         self.parents = array.named(over)
         self.parent = array.number(array.place, [] if self.direct else over)
         self.of_pe = self._rows_of(array.own_space, array.inst_of)
         self.sharers = self._sharers()
-        self.held: tuple[_PeState, tuple[int, ...]] | None = None
+        self.held: tuple[_PassPlan, tuple[int, ...]] | None = None
 
     def _sharers(self) -> Ints:
         array = self.array
@@ -426,7 +458,7 @@ class TileWords:
         """Classes of equal instances, as ``lockstep`` goes through them."""
         first = np.flatnonzero(np.diff(self.sharers[one], prepend=-1, append=-1))
         many, parent, told = np.bincount(whose), self.parent[one], self.array.told[one]
-        return PeOrder(np.arange(len(one)), parent, told, many, first)
+        return PeOrder(parent, told, many, first)
 
     def _rows_of(self, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
         """Which own step of each rank each step has, or which own instance each PE: ``[steps or
@@ -443,14 +475,15 @@ class TileWords:
 
     # tables
 
-    def _move(self) -> None:
-        """Look up the tables of the ranks for the pass at hand."""
+    def _tables(self) -> _TileTables:
+        tables, at = [], self.array.where
         for k, rank in enumerate(self.ranks):
-            where = tuple([self.array.where[c.name] for c in rank.chains])
-            if self.where.get(k) != where:
-                self.where[k] = where
-                key = ("rank", self.b.tensor, self.b.child, k, where)
-                self.tables[k] = self.array.once(key, partial(self._table, rank))
+            where = [at[c.name] for c in rank.chains]
+            key = ("rank", self.b.tensor, self.b.child, k, *where)
+            tables.append(self.array.once(key, self._table, rank))
+        bases = tuple([t.base for t in tables])
+        identity = self.array.number_of(*[t.identity for t in tables])
+        return _TileTables([t.rows for t in tables], bases, sum(bases), identity)
 
     def _table(self, rank: Rank) -> _RankTable:
         """The lists of a rank; of two chains that slide over all pairs of their own steps and
@@ -487,8 +520,6 @@ class TileWords:
 
     def first(self, plan: _PassPlan, base: int) -> dict[Instance, tuple[Ints, Ints]]:
         """By cluster: sums that leave, and the step each first leaves after."""
-        if not plan.first:
-            return {}
         base = 0 if self.pairs else base
         told = [(words + base, steps) for words, steps in plan.first]
         return dict(zip(self.array.names, told, strict=True))
@@ -496,16 +527,16 @@ class TileWords:
     def load(self, plan: _PassPlan, base: int) -> PeLoad:
         """Words that enter the PEs."""
         came = plan.ways[IN]
-        words, resident = (self.named(x, plan, base) for x in (came.words, plan.resident))
-        read, steps = int(came.steps.parents.sum()), came.steps if self.array.stepwise else None
-        return PeLoad(self.b, came.count, read, words, resident, steps)
+        words, gone = self.named(came.words, plan, base), self.named(plan.gone, plan, base)
+        steps = came.steps if self.array.stepwise else None
+        return PeLoad(self.b, came.count, came.carried, words, gone, steps)
 
     def pe_drain(self, way: _OneWay, plan: _PassPlan, base: int) -> PeDrain | None:
         """Sums that leave the PEs; None if there are none."""
         if not way.count:
             return None
-        arrived, steps = int(way.steps.parents.sum()), way.steps if self.array.stepwise else None
-        return PeDrain(self.b, way.count, arrived, self.named(way.words, plan, base), steps)
+        steps = way.steps if self.array.stepwise else None
+        return PeDrain(self.b, way.count, way.carried, self.named(way.words, plan, base), steps)
 
     def drains(self, plan: _PassPlan, base: int) -> Iterator[Drain]:
         """A drain of what instances let go, if that is anything; of operands there is none."""
@@ -540,43 +571,45 @@ class TileWords:
         Absolute positions matter only for (k, x) pairs: then the bases themselves are part of what
         a plan is known by.
         """
-        self._move()
-        bases = tuple([t.base for t in self.tables.values()])
-        state, old = self.held if self.held is not None else (None, bases)
-        shifts = tuple([o - n for o, n in zip(old, bases, strict=True)])
+        at, state, shifts = self.array.where, -1, ()
+        where = tuple([at[name] for name in self.chains])
+        tables = self.known.get(where)
+        if tables is None:
+            tables = self.known[where] = self._tables()
+        if self.held is not None:
+            before, old = self.held
+            state, shifts = before.state.identity, tuple(map(sub, old, tables.bases))
+        place = tables.bases if self.pairs else 0
         key = (
-            "plan",
             self.b.tensor,
             self.b.child,
-            tuple([t.identity for t in self.tables.values()]),
-            self.array.active,
-            state.identity if state else -1,
+            tables.identity,
+            self.array.present,
+            state,
             shifts,
-            bases if self.pairs else 0,
+            place,
         )
-        plan = self.array.once(key, partial(self._pass, state, bases, shifts))
+        plan = self.array.once(key, self._pass, tables, shifts)
         if not self.direct:
-            self.held = plan.state, bases
-        return plan, sum(bases)
+            self.held = plan, tables.bases
+        return plan, tables.base
 
-    def _pass(
-        self, state: _PeState | None, bases: tuple[int, ...], shifts: tuple[int, ...]
-    ) -> _PassPlan:
+    def _pass(self, tables: _TileTables, shifts: tuple[int, ...]) -> _PassPlan:
         """Follow the pass at hand."""
         steps, works = self._works()
         instances = [prod(self.array.shape(c)[1] for c in r.chains) for r in self.ranks]
         of_step = self._rows_of(self.array.own_steps, self.array.step_of)[steps] * instances
-        rows = [t.rows for t in self.tables.values()]
-        return self._followed(rows, of_step, self.of_pe, works, state, bases, shifts)
+        return self._followed(tables, of_step, self.of_pe, works, shifts)
 
     def last(self) -> tuple[_PassPlan, int]:
         """In one step more, of no words, every instance lets go its whole tile."""
         assert self.held is not None
-        state, bases = self.held
+        _, bases = self.held
         none = [_OffsetRows(np.zeros(0, np.int64), np.zeros(1, np.int64))] * len(bases)
         works = np.ones((1, len(self.array.told)), np.uint8)
         at = np.zeros((1, len(bases)), np.int64)
-        last = self._followed(none, at, at, works, state, bases, (0,) * len(bases))
+        tables = _TileTables(none, bases, sum(bases), -1)
+        last = self._followed(tables, at, at, works, (0,) * len(bases))
         return last, last.base
 
     def _works(self) -> tuple[Ints, Flags]:
@@ -598,24 +631,23 @@ class TileWords:
 
     def _followed(
         self,
-        own: list[_OffsetRows],
+        tables: _TileTables,
         of_step: Ints,
         of_pe: Ints,
         works: Flags,
-        state: _PeState | None,
-        bases: tuple[int, ...],
         shifts: tuple[int, ...],
     ) -> _PassPlan:
         """Follow the PEs through the steps of a pass, and tell what moved.
 
-        Of its ``own`` rows, by rank, a tile has ``of_step`` [steps, ranks] + ``of_pe`` [PEs or 1,
-        ranks]; ``state`` is what was held before, ``shifts`` by how much its bases differ from this
-        pass's.
+        Of the rows of ``tables``, by rank, a tile has ``of_step`` [steps, ranks] + ``of_pe`` [PEs
+        or 1, ranks]; ``shifts`` by how much the bases of what was held before differ.
         """
-        base, n = sum(bases), works.shape[1]
-        none = np.zeros(0, np.int64)
-        old = [_OffsetRows(none, none)] * len(own) if state is None else state.rows
-        rows = [_stacked(*each) for each in zip(own, old, shifts, strict=True)]
+        own, bases, base, n = tables.rows, tables.bases, tables.base, works.shape[1]
+        state = self.held[0].state if self.held is not None else None
+        rows = own
+        if state is not None:
+            rows = [_shifted(*each) for each in zip(own, state.rows, shifts, strict=True)]
+        rows = [_OffsetRows(x.flat, np.append(x.sizes, 0)) for x in rows]
         start = np.cumsum([0, *(len(x.sizes) for x in rows[:-1])])  # rows of all ranks in a row
         empty, shape = start + [len(x.sizes) - 1 for x in rows], (n, len(rows))
         held = empty if state is None else start + [len(x.sizes) for x in own] + state.of
@@ -634,19 +666,29 @@ class TileWords:
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
         early = StepWords(tally.carried[:, :1], tally.taking[:1])
         came, before, late = (
-            _OneWay(int(tally.words[way]), self._went(tally, way, words, base), told)
+            self._one_way(tally, way, told, words, base)
             for way, told in ((IN, steps), (OUT_BEFORE, early), (OUT, steps))
         )
         first = self._firsts(tally, words, base) if self.array.firsts else []
         after = self._state(rows, (held - start)[whose])
         there: list[WordSet] = []
+        gone: list[WordSet] = []
         if self.inside:  # what comes to empty PEs that want what these hold
             want, all_work = np.zeros((1, len(rows)), np.int64), np.ones((1, len(one)), np.uint8)
             at_end = WantedTiles(codes, begin, want, held, all_work, 0 * held + empty)
             tally.flag[...] &= 255 - (1 << IN)
             follow(False, True, True, at_end, order, tally, room)
             there = self._went(tally, IN, words, base)
-        return _PassPlan(base, (came, before, late), there, first, after)
+            gone = [] if self.sums or self.direct else self._gone(came.words, there)
+        return _PassPlan(base, (came, before, late), there, gone, first, after)
+
+    def _gone(self, came: list[WordSet], there: list[WordSet]) -> list[WordSet]:
+        """By cluster: words that came or were there before, and at the end are not."""
+        if self.held is None:
+            return [less([x], y) for x, y in zip(came, there, strict=True)]
+        plan, bases = self.held
+        before = [words for _, words in self.named(plan.resident, plan, sum(bases))]
+        return [less([w, x], y) for w, x, y in zip(before, came, there, strict=True)]
 
     def _words(
         self, rows: list[_OffsetRows], bases: tuple[int, ...]
@@ -680,6 +722,13 @@ class TileWords:
             np.zeros(len(flags), np.int64), np.zeros((clusters, told), np.int64),
             np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
         )  # fmt: skip
+
+    def _one_way(
+        self, tally: PassTally, way: int, steps: StepWords, words: BlockWords, base: int
+    ) -> _OneWay:
+        count, carried = int(tally.words[way]), int(steps.parents.sum())
+        went = self._went(tally, way, words, base) if count else [NONE] * len(self.array.names)
+        return _OneWay(count, carried, went, steps)
 
     def _went(self, tally: PassTally, way: int, words: BlockWords, base: int) -> list[WordSet]:
         """By who is told: of ``words`` those that went one way; (k, x) pairs become the ifmap words
@@ -724,10 +773,12 @@ def _kinds(works: Flags) -> Ints:
     return np.unique(works.T, axis=0, return_inverse=True)[1].reshape(-1, 1)
 
 
-def _stacked(own: _OffsetRows, old: _OffsetRows, shift: int) -> _OffsetRows:
-    """Rows of a pass, those that PEs held before it, and an empty one."""
-    flat = np.concatenate([own.flat, old.flat + shift])
-    return _OffsetRows(flat, np.concatenate([own.sizes, old.sizes, np.zeros(1, np.int64)]))
+def _shifted(own: _OffsetRows, old: _OffsetRows, shift: int) -> _OffsetRows:
+    """Rows of a pass, and those that PEs held before it."""
+    flat, sizes = (
+        np.concatenate(x) for x in ((own.flat, old.flat + shift), (own.sizes, old.sizes))
+    )
+    return _OffsetRows(flat, sizes)
 
 
 def _apart(rows: _OffsetRows, values: Ints, told: Flags) -> npt.NDArray[np.bool_]:

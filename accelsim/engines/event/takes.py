@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
 from typing import Any
 
@@ -70,7 +69,7 @@ class MacWork:
         outer: list[int],
         steps: list[int],
         step_of: dict[str, Ints],
-        once: Callable[[Any, Callable[[], Any]], Any],
+        once: Callable[..., Any],
         *,
         stepwise: bool,
     ) -> None:
@@ -96,19 +95,24 @@ class MacWork:
         and the folds they work in.  Passes are of one ``kind`` if their pieces are equal but for
         where they begin.
         """
-        macs, exist, folds = self._once(("folds", kind), partial(self._folds, at))
+        key = ("work", kind, *[at[i] for i in self.padded])
+        takes, macs, folds = self._once(key, self._work, at, kind)
+        return takes, macs, self._in_place(at, folds)
+
+    def _work(self, at: dict[int, int], kind: Any) -> tuple[tuple[Take, ...], int, Folds]:
+        """The same, but for how held words are numbered."""
+        macs, exist, folds = self._once(("folds", kind), self._folds, at)
         takes = []
         for b in self.boundaries:
             place = [at[i] for i in self.padded] if b.tensor == "ifmap" else ()
-            key = ("take", b.tensor, kind, *place)
-            takes.append(self._once(key, partial(self._take, b, at, exist)))
-        return tuple(takes), macs, self._in_place(at, folds)
+            takes.append(self._once(("take", b.tensor, kind, *place), self._take, b, at, exist))
+        return tuple(takes), macs, folds
 
     def _of(self, what: Any, make: Any, chains: tuple[Chain, ...], at: dict[int, int]) -> Any:
         """What is made of some chains at their outer positions, remembered."""
         place = (at[i] for c in chains for i in c.loops if i in at)
         key = (make.__name__, what, *(c.name for c in chains), *place)
-        return self._once(key, partial(make, what, chains, at))
+        return self._once(key, make, what, chains, at)
 
     def _in_place(self, at: dict[int, int], folds: Folds) -> Folds:
         """Folds of an equal pass, with what the PEs hold numbered for this one."""

@@ -93,7 +93,7 @@ class PeLoad:
 
     ``taken``, ``read``  words the PEs take in, and words their parents read for them
     ``words``            which they are, by cluster, each once
-    ``resident``         which some PE still holds at the end of the pass
+    ``gone``             which some PE took or held before, and none does at the end of the pass
     ``steps``            when
     """
 
@@ -101,7 +101,7 @@ class PeLoad:
     taken: int
     read: int
     words: tuple[tuple[Instance, WordSet], ...]
-    resident: tuple[tuple[Instance, WordSet], ...]
+    gone: tuple[tuple[Instance, WordSet], ...]
     steps: StepWords | None = None
 
 

@@ -7,10 +7,9 @@ A word has one address everywhere, in its tensor; levels differ only in which wo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from math import gcd, prod
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,53 +21,88 @@ Flags = npt.NDArray[np.uint8]
 _ZERO = np.zeros(1, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
 class WordSet:
-    """Words of a tensor, each once.
+    """Words of a tensor, each once: the same runs from every row on.
 
-    ``runs``  [runs, 2]: where words in a row begin, and how many they are
+    ``runs``   [runs, 2]: where words in a row begin, and how many they are
+    ``by``     how much further on all of them lie
+    ``rows``   [rows]: and how much further on those of each row
+    ``count``  how many words there are
     """
 
-    runs: Ints
+    __slots__ = ("by", "count", "rows", "runs")
 
-    @cached_property
-    def count(self) -> int:
-        return int(self.runs[:, 1].sum())
+    def __init__(
+        self, runs: Ints, by: int = 0, rows: Ints = _ZERO, count: int | None = None
+    ) -> None:
+        self.runs, self.by, self.rows = runs, by, rows
+        self.count = len(rows) * int(runs[:, 1].sum()) if count is None else count
 
     def __len__(self) -> int:
         return self.count
 
-    @cached_property
-    def flat(self) -> Ints:
-        """Addresses, [words]."""
-        begin, n = self.runs.T
-        return np.repeat(begin - np.cumsum(n) + n, n) + np.arange(self.count)
+    @property
+    def where(self) -> tuple[int, Ints, Ints]:
+        """For kernels: ``by``, ``rows`` and ``runs``."""
+        return self.by, self.rows, self.runs
 
     @property
-    def place(self) -> Place:
-        """Where they lie: runs of one length in rows that fit the processor's cache, others in
-        one row.
-        """
+    def flat(self) -> Ints:
+        """Addresses, row by row: [words]."""
         begin, n = self.runs.T
-        if len(n) and (n == n[0]).all():
-            row = gcd(int(n[0]), 4096)
-            row = row if row >= 16 else int(n[0])
-            return Place((begin[:, None] + np.arange(0, n[0], row)).ravel(), np.arange(row))
-        return Place(_ZERO, self.flat)
+        line = np.repeat(begin - np.cumsum(n) + n, n) + np.arange(n.sum())
+        words: Ints = (self.by + self.rows[:, None] + line).ravel()
+        return words
 
     def moved(self, by: int) -> WordSet:
         """Words so far further on."""
-        if not by or not len(self.runs):
-            return self
-        there = WordSet(self.runs + np.array([by, 0]))
-        vars(there)["count"] = self.count  # counted once for all that are equal
-        return there
+        return WordSet(self.runs, self.by + by, self.rows, self.count) if by else self
 
 
 def runs_of(words: Ints) -> WordSet:
     """Words by address, sorted, each named once."""
     begin = np.flatnonzero(np.diff(words, prepend=-2) != 1)
     return WordSet(np.stack([words[begin], np.diff(begin, append=len(words))], axis=1))
+
+
+NONE = WordSet(np.zeros((0, 2), np.int64))
+
+
+@kernel
+def mark(by: int, runs: Ints, value: int, marks: Flags) -> None:
+    """The same mark for every word."""
+    for begin, n in runs:
+        here = marks[by + begin :]
+        for i in range(n):
+            here[i] = value
+
+
+@kernel
+def marked_runs(marks: Flags, runs: Ints) -> int:
+    """Runs of marks, and how many there are."""
+    n, before = 0, 0
+    for word in range(len(marks)):
+        if marks[word]:
+            if not before:
+                runs[n, 0], runs[n, 1] = word, 0
+                n += 1
+            runs[n - 1, 1] += 1
+        before = marks[word]
+    return n
+
+
+def less(some: Sequence[WordSet], others: WordSet) -> WordSet:
+    """Words of some sets that are not among others."""
+    sets = [words for words in (*some, others) if words.count]
+    if not any(words.count for words in some):
+        return NONE
+    first = min(int(words.runs[:, 0].min()) + words.by for words in sets)
+    last = max(int(words.runs.sum(axis=1).max()) + words.by for words in sets)
+    marks, runs = np.zeros(last - first, np.uint8), np.empty(((last - first) // 2 + 1, 2), np.int64)
+    for words in some:
+        mark(words.by - first, words.runs, 1, marks)
+    mark(others.by - first, others.runs, 0, marks)
+    return WordSet(runs[: marked_runs(marks, runs)].copy(), first)
 
 
 @kernel
@@ -91,23 +125,6 @@ def find_runs(
                     n += 1
                 after = word + lengths[j]
     return n
-
-
-NONE = WordSet(np.zeros((0, 2), np.int64))
-
-
-class Place(NamedTuple):
-    """Where words lie: the address of each, [rows, columns], is one of ``rows`` and one of
-    ``columns`` added up.
-    """
-
-    rows: Ints
-    columns: Ints
-
-    @property
-    def flat(self) -> Ints:
-        """Addresses, row by row."""
-        return (self.rows[:, None] + self.columns).ravel()
 
 
 def digits(number: Any, sizes: Sequence[Any]) -> list[Any]:

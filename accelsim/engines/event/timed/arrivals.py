@@ -19,7 +19,7 @@ from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Pass
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.transfers import Instance, Ints
-from accelsim.engines.event.word_sets import Place, WordSet
+from accelsim.engines.event.word_sets import WordSet
 from accelsim.mapping.nest import Boundary, Nest
 
 Data = Mapping[str, npt.NDArray[Any]]
@@ -43,11 +43,11 @@ class Values(machine._Machine):
         self._now = event if isinstance(event, Pass) else None
         super().carry_out(event)
 
-    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
         now, key = self._now, instance[: self.depth[b.parent]]
         steps = np.zeros(1 if now is None else len(now.folds.length), np.int64)
         store = self.store(b.tensor, b.parent, instance)
-        if now is not None and self.told and store.n_fresh and not self._reads_first(b):
+        if now is not None and self.told and store.n_fresh and not self.reads_first[b]:
             assert store.fresh is not None
             waiting = words.flat[store.fresh[words.flat] > 0]
             known, places = now.first[instance]
@@ -73,7 +73,7 @@ class NoValues(Values):
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    _take = _load = _evict = _give = _send_up = _add_kept = _nothing
+    _take = _let_go = _give = _send_up = _leave = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         if p.direct:
