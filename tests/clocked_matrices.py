@@ -17,7 +17,7 @@ from accelsim.engines.cycle.systolic import (
     Landing,
     PartialFolds,
     Stream,
-    by_step,
+    SystolicArray,
     make_array,
 )
 
@@ -59,22 +59,29 @@ def task_of(kind: Kind, fold: Fold, width: int) -> FoldTask:
     """What the array does of a fold; ``width`` columns of sums."""
     steps, rows = fold.rows.shape
     shape = (steps if kind == "held_operand" else rows), width
-    sums = Stream(
-        np.zeros((0, 0), np.int64), np.zeros(shape, np.int64), np.full(shape, A_SUM, np.int16)
-    )
+    sums = Stream(*np.zeros((2, *shape), np.int64), np.full(shape, A_SUM, np.int16))
     held, cols = (None if x is None else stream_of(x) for x in (fold.held, fold.cols))
-    return FoldTask(
-        stream_of(fold.rows).by_edge(),
-        sums.by_edge() if kind == "held_operand" else sums,
-        held,
-        None if cols is None else cols.by_edge(),
-        fold.stays,
-    )
+    return FoldTask(stream_of(fold.rows), sums, held, cols, fold.stays)
 
 
-def result_of(kind: Kind, landing: Landing) -> npt.NDArray[Any]:
+def result_of(landing: Landing) -> npt.NDArray[Any]:
     """Values of a fold's results as a matrix."""
-    return by_step(landing.values) if kind == "held_operand" else landing.values
+    return landing.values.reshape(landing.words.shape)
+
+
+class Latched:
+    """The edges at which each place of an array latches its results, the first first."""
+
+    def __init__(self, array: SystolicArray) -> None:
+        self.array, self.landed = array, array.sums.landed.copy()
+        self.edges: list[list[int]] = [[] for _ in self.landed]
+
+    def look(self) -> None:
+        """What has been latched since the last look is of this edge."""
+        for place in np.flatnonzero(self.array.sums.landed != self.landed):
+            self.edges[place].append(self.array.edge)
+            self.landed[place] += 1
+        assert (self.array.sums.landed == self.landed).all()
 
 
 def run_folds(
@@ -96,13 +103,8 @@ def run_folds(
         partial_folds=partial_folds,
     )  # fmt: skip
     landed: list[Landing] = []
-    edges: dict[int, dict[tuple[int, int], int]] = {}
-
-    def see() -> None:
-        for n, i, j, _ in array.latest:
-            edges.setdefault(n, {})[i, j] = array.edge
-
-    array.ready, array.watch = landed.append, see
+    latched = Latched(array)
+    array.ready, array.watch = landed.append, latched.look
     width = 0
     for fold in folds:
         _check(kind, R, C, fold, width)
@@ -110,14 +112,17 @@ def run_folds(
         width = width if wide is None else wide.shape[1]
         array.issue(task_of(kind, fold, width))
     array.drain()
-    # sums that move are of their fold, held ones of their residency
-    first = min(edges)
-    leave = [k for k, fold in enumerate(folds) if not fold.stays]
-    return sorted(
-        MatrixResult(x.number, i, j, edges[first + k][i, j], int(value))
-        for k, x in enumerate(sorted(landed, key=lambda x: leave.index(x.number)))
-        for (i, j), value in np.ndenumerate(result_of(kind, x))
-    )
+    results = []
+    for one in landed:
+        edges = [
+            latched.edges[place][first + n]
+            for n in range(len(one.values))
+            for place, first in zip(one.places.tolist(), one.first.tolist(), strict=True)
+        ]
+        values = np.ndenumerate(result_of(one)) if edges else ()
+        for ((i, j), value), edge in zip(values, edges, strict=True):
+            results.append(MatrixResult(one.number, i, j, edge, int(value)))
+    return sorted(results)
 
 
 def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:

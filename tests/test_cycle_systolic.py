@@ -192,7 +192,7 @@ def disturbed(
     def check(landing: Any) -> None:
         whole = want[landing.number]
         right.append(
-            np.array_equal(result_of(kind, landing)[: len(whole), : whole.shape[1]], whole)
+            np.array_equal(result_of(landing)[: len(whole), : whole.shape[1]], whole)
         )
 
     array.ready = check
@@ -288,7 +288,7 @@ def test_results_are_taken_up_after_any_number_of_edges(option, monkeypatch):
         array.drain()
         ends.add(array.last_result)
         assert sorted(x.number for x in landed) == list(range(len(sizes)))
-        assert all(np.array_equal(result_of(kind, x), wants[x.number]) for x in landed)
+        assert all(np.array_equal(result_of(x), wants[x.number]) for x in landed)
     assert len(ends) == 1
 
 

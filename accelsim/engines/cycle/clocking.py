@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,14 +23,7 @@ from accelsim.engines.cycle.levels import Traffic, steps
 from accelsim.engines.cycle.lines import FoldWork, Lines, stream
 from accelsim.engines.cycle.recording import record_buses, record_lines
 from accelsim.engines.cycle.sampling import StepSampler
-from accelsim.engines.cycle.systolic import (
-    FoldTask,
-    HeldOperandArray,
-    HeldOutputsArray,
-    Landing,
-    Stream,
-    make_array,
-)
+from accelsim.engines.cycle.systolic import FoldTask, Landing, Stream, SystolicArray, make_array
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved, Moves
 from accelsim.engines.run import Run
@@ -97,20 +91,19 @@ class _Systolic:
         self.levels = Levels(nest, data)
         every = [self.levels.traffic[t].values.dtype for t in nest.problem.operands]
         self.narrow = nest.arch.bits.psum <= 32 and every == [np.int16] * len(every)
-        self.array = self._array()
+        self.array = self._array(trace is None and self.narrow)
         self.array.ready = self._arrived
-        # folds whose sums have not all landed: number, step, whether they stay in the array
-        self.waiting: deque[tuple[int, Where, bool]] = deque()
-        self.arrived: dict[int, Landing] = {}
+        # folds whose sums have not all landed: where the outer loops stand, whether sums stay
+        self.waiting: deque[tuple[Where, bool]] = deque()
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
-    def _array(self) -> HeldOperandArray | HeldOutputsArray:
+    def _array(self, narrow: bool) -> SystolicArray:
         array, lines = self.nest.arch.array, self.lines
         return make_array(
             "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
             overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
-            partial_folds=array.partial_folds, narrow=self.narrow,
+            partial_folds=array.partial_folds, narrow=narrow,
         )  # fmt: skip
 
     def run(self) -> Run:
@@ -134,7 +127,7 @@ class _Systolic:
         how many were clocked.
         """
         self.array.drain()
-        assert not self.waiting and not self.arrived
+        assert not self.waiting
         return self.array.tally, self.array.last_result, None
 
     def _task(self, fold: FoldWork, new: bool, leaves: bool) -> FoldTask:
@@ -144,26 +137,23 @@ class _Systolic:
         cols = lines.streamed(lines.along_cols, fold)
         if lines.outputs_held:
             falling = stream(cols, traffic[lines.along_cols])
-            return FoldTask(rows, fold.holds, None, falling, not leaves)
-        held = stream(fold.holds, traffic[lines.held]) if new else None
-        return FoldTask(rows, cols, held)
+            sums = fold.holds._replace(values=np.zeros_like(fold.held.addresses))
+            return FoldTask(rows, sums, None, falling, not leaves)
+        return FoldTask(rows, cols, self._held(fold) if new else None)
+
+    def _held(self, fold: FoldWork) -> Stream:
+        return stream(fold.holds, self.levels.traffic[self.lines.held])
 
     def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
-        self.waiting.append((self.array.issued, fold.at, task.stays))
+        self.waiting.append((fold.at, task.stays))
         if self.trace is not None and self.array.edge <= self.trace.last:
             self.trace.fold(self.array.issued, fold.at, fold.inside)
         self.array.issue(task)
 
     def _arrived(self, landing: Landing) -> None:
-        """Results arrive at the level outside in the order of the folds."""
-        self.arrived[landing.number] = landing
-        while self.waiting and (self.waiting[0][2] or self.waiting[0][0] in self.arrived):
-            number, at, stays = self.waiting.popleft()
-            if stays:
-                self.levels.sums.advance(at)
-            else:
-                done = self.arrived.pop(number)
-                self._land(at, done.words, done.values)
+        """Results arrive at the level outside."""
+        at, stays = self.waiting.popleft()
+        self._land(at, landing.words[:0] if stays else landing.words, landing.values)
 
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
@@ -210,38 +200,32 @@ class _SampledSystolic(_Systolic):
         """A fold's way through the array and its counts depend on its size, on how many of its
         words are real, and on what it finds and leaves.
         """
-        real = [_real(x) for x in (task.rows, task.cols, task.held)]
-        real.append(_real(task.sums))
-        held = int(np.count_nonzero(fold.held.names >= 0))
-        kind = (fold.r, fold.c, len(fold.inside), new, leaves, held, *real)
+        kinds = [x.kinds for x in (task.rows, task.sums, task.cols, task.held) if x is not None]
+        real = [np.count_nonzero(x & bit) for x in kinds for bit in (pe.WORD, pe.READ)]
+        kind = (*task.size, new, leaves, np.count_nonzero(fold.held.names >= 0), *real)
         if kind not in self.known:
-            array = self._array()
-            if not new:
-                lines = self.lines
-                array.place_held(stream(fold.holds, self.levels.traffic[lines.held]))
-            start = array.issue(task)
-            array.drain()
-            array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
-            self.known[kind] = array.last_result - start.operand, array.tally
+            self.known[kind] = self._clocked(fold, task, new)
         self.times[kind] = self.times.get(kind, 0) + 1
-        after = self.last_result + 1 if new and not self.array.overlap else 1
+        after = self.last_result + 1 if new and not self.array.build.overlap else 1
         start = self.array.reserve(task, new=new, after=after)
         self.last_result = max(self.last_result, start.operand + self.known[kind][0])
-        if task.stays:
-            self.levels.sums.advance(fold.at)
-        else:
-            self._land(fold.at, task.sums.words, np.zeros_like(task.sums.words))
+        words = task.sums.words[:0] if task.stays else task.sums.words
+        self._land(fold.at, words, np.zeros_like(words))
+
+    def _clocked(self, fold: FoldWork, task: FoldTask, new: bool) -> tuple[int, pe.Ints]:
+        """Edges and counts of a fold by itself; what it goes on with is left by another one."""
+        array = self._array(self.narrow)
+        outputs = self.lines.outputs_held
+        before = replace(task, stays=outputs, held=None if outputs else self._held(fold))
+        for one in [task] if new else [before, task]:
+            counted, start = array.tally.copy(), array.issue(one)
+            array.drain()
+            array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
+        return array.last_result - start.operand, array.tally - counted
 
     def _end(self) -> tuple[pe.Ints, int, int | None]:
         total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())
         return np.asarray(total), self.last_result, len(self.known)
-
-
-def _real(x: Stream | None) -> tuple[int, int]:
-    """How many are words, and how many of them the level outside reads."""
-    if x is None:
-        return 0, 0
-    return int(np.count_nonzero(x.words >= 0)), int(np.count_nonzero(x.kinds & pe.READ))
 
 
 def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:

@@ -28,7 +28,6 @@ from accelsim.mapping.nest import Nest
 from accelsim.mapping.skeleton import Kept
 
 MOST_PES = 1 << 20
-UNREAD: Ints = np.zeros((0, 0), np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +45,7 @@ class FoldWork:
     @property
     def holds(self) -> Stream:
         """What it holds, the values still to be read."""
-        return Stream(UNREAD, self.held.addresses, self.held.kinds)
+        return Stream(self.held.addresses, self.held.addresses, self.held.kinds)
 
 
 class Lines:
@@ -209,8 +208,8 @@ class Lines:
         return self._known.of(key, used)
 
     def streamed(self, tensor: str, fold: FoldWork) -> Stream:
-        """Words that move along the rows, [T, r], or along the columns, [T, c], by edge: an
-        operand, or the sums.  Their values are still to be read; sums begin at zero.
+        """Words that move along the rows, [T, r], or along the columns, [T, c]: an operand, whose
+        values are still to be read, or the sums, which begin at zero.
         """
         lines = fold.r if tensor == self.along_rows else fold.c
         macs, inside = self.macs[tensor], fold.inside
@@ -218,10 +217,12 @@ class Lines:
         key = tensor, lines, b"" if every else inside.tobytes(), *macs.key(tensor, fold.at)
 
         def lay_out() -> Stream:
-            words = macs.located(tensor, fold.at, self.outer[tensor].parent)
-            mine = words.cut(slice(None) if every else inside, slice(lines))
-            kinds = mine.kinds & ~READ if tensor == self.acc else mine.kinds
-            return Stream(UNREAD, mine.addresses.astype(np.int32), kinds).by_edge()
+            whole = macs.located(tensor, fold.at, self.outer[tensor].parent)
+            mine = whole.cut(slice(None) if every else inside, slice(lines))
+            words: Any = mine.addresses.astype(np.int32)
+            if tensor == self.acc:
+                return Stream(np.zeros_like(words), words, mine.kinds & ~READ)
+            return Stream(words, words, mine.kinds)
 
         return self._moving.of(key, lay_out)
 
