@@ -12,13 +12,13 @@ import numpy.typing as npt
 from accelsim.engines.cycle.controller import Outputs
 from accelsim.engines.cycle.line_pes import A_SUM, OPERAND
 from accelsim.engines.cycle.systolic import (
+    Build,
     FoldTask,
     Kind,
     Landing,
     PartialFolds,
     Stream,
     SystolicArray,
-    make_array,
 )
 
 
@@ -55,13 +55,15 @@ class Fold:
     stays: bool = False
 
 
-def task_of(kind: Kind, fold: Fold, width: int) -> FoldTask:
-    """What the array does of a fold; ``width`` columns of sums."""
+def task_of(kind: Kind, fold: Fold, width: int, opens: bool = True) -> FoldTask:
+    """What the array does of a fold; ``width`` columns of sums, ``opens`` if they are new."""
     steps, rows = fold.rows.shape
     shape = (steps if kind == "held_operand" else rows), width
     sums = Stream(*np.zeros((2, *shape), np.int64), np.full(shape, A_SUM, np.int16))
-    held, cols = (None if x is None else stream_of(x) for x in (fold.held, fold.cols))
-    return FoldTask(stream_of(fold.rows), sums, held, cols, fold.stays)
+    if fold.cols is not None:
+        return FoldTask(stream_of(fold.rows), stream_of(fold.cols), sums, opens, fold.stays)
+    held = np.zeros((rows, width)) if fold.held is None else fold.held
+    return FoldTask(stream_of(fold.rows), sums, stream_of(held), fold.held is not None)
 
 
 def result_of(landing: Landing) -> npt.NDArray[Any]:
@@ -98,19 +100,18 @@ def run_folds(
     bubbles, which are zero.  Values are int64 and wrap there.  Raises ValueError for matrices that
     do not fit, HazardError if two words collide.
     """
-    array = make_array(
-        kind, R, C, overlap=overlap, weight_registers=weight_registers, outputs=outputs,
-        partial_folds=partial_folds,
-    )  # fmt: skip
+    build = Build(kind, R, C, overlap, weight_registers, outputs, partial_folds)
+    array = SystolicArray(build)
     landed: list[Landing] = []
     latched = Latched(array)
     array.ready, array.watch = landed.append, latched.look
-    width = 0
+    width, opens = 0, True
     for fold in folds:
         _check(kind, R, C, fold, width)
         wide = fold.cols if fold.held is None else fold.held
         width = width if wide is None else wide.shape[1]
-        array.issue(task_of(kind, fold, width))
+        array.issue(task_of(kind, fold, width, opens))
+        opens = not fold.stays
     array.drain()
     results = []
     for one in landed:

@@ -23,7 +23,7 @@ from accelsim.engines.cycle.levels import Traffic, steps
 from accelsim.engines.cycle.lines import FoldWork, Lines, stream
 from accelsim.engines.cycle.recording import record_buses, record_lines
 from accelsim.engines.cycle.sampling import StepSampler
-from accelsim.engines.cycle.systolic import FoldTask, Landing, Stream, SystolicArray, make_array
+from accelsim.engines.cycle.systolic import Build, FoldTask, Landing, SystolicArray
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved, Moves
 from accelsim.engines.run import Run
@@ -100,19 +100,21 @@ class _Systolic:
 
     def _array(self, narrow: bool) -> SystolicArray:
         array, lines = self.nest.arch.array, self.lines
-        return make_array(
-            "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
-            overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
-            partial_folds=array.partial_folds, narrow=narrow,
+        return SystolicArray(
+            Build(
+                "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
+                array.overlap, array.weight_registers, array.outputs, array.partial_folds, narrow,
+            )
         )  # fmt: skip
 
     def run(self) -> Run:
         folds, compute, active, new = 0, 0, 0, True
         for fold, following in _with_next(self.lines.fold(at) for at in steps(self.nest)):
-            leaves = following is None or self.lines.changes(fold, following)
+            changes = following is None or self.lines.changes(fold, following)
             self.levels.operands_to(fold.at)
-            self._issue(fold, self._task(fold, new, leaves), new, leaves)
-            new, folds = leaves, folds + 1
+            stays = self.lines.outputs_held and not changes
+            self._issue(fold, self._task(fold, new, stays))
+            new, folds = changes, folds + 1
             compute += len(fold.inside)
             active = max(active, fold.r * fold.c)
         tally, cycles, clocked = self._end()
@@ -130,21 +132,15 @@ class _Systolic:
         assert not self.waiting
         return self.array.tally, self.array.last_result, None
 
-    def _task(self, fold: FoldWork, new: bool, leaves: bool) -> FoldTask:
+    def _task(self, fold: FoldWork, opens: bool, stays: bool) -> FoldTask:
         """A fold's work for the array."""
-        lines, traffic = self.lines, self.levels.traffic
-        rows = stream(lines.streamed(lines.along_rows, fold), traffic[lines.along_rows])
-        cols = lines.streamed(lines.along_cols, fold)
-        if lines.outputs_held:
-            falling = stream(cols, traffic[lines.along_cols])
-            sums = fold.holds._replace(values=np.zeros_like(fold.held.addresses))
-            return FoldTask(rows, sums, None, falling, not leaves)
-        return FoldTask(rows, cols, self._held(fold) if new else None)
+        lines = self.lines
+        rows, falling = (lines.streamed(t, fold) for t in (lines.along_rows, lines.along_cols))
+        streams = (rows, lines.along_rows), (falling, lines.along_cols), (fold.holds, lines.held)
+        rows, falling, held = (stream(x, self.levels.traffic[t]) for x, t in streams)
+        return FoldTask(rows, falling, held, opens, stays)
 
-    def _held(self, fold: FoldWork) -> Stream:
-        return stream(fold.holds, self.levels.traffic[self.lines.held])
-
-    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
+    def _issue(self, fold: FoldWork, task: FoldTask) -> None:
         self.waiting.append((fold.at, task.stays))
         if self.trace is not None and self.array.edge <= self.trace.last:
             self.trace.fold(self.array.issued, fold.at, fold.inside)
@@ -196,31 +192,31 @@ class _SampledSystolic(_Systolic):
         self.times: dict[Any, int] = {}
         self.last_result = 0
 
-    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
+    def _issue(self, fold: FoldWork, task: FoldTask) -> None:
         """A fold's way through the array and its counts depend on its size, on how many of its
         words are real, and on what it finds and leaves.
         """
-        kinds = [x.kinds for x in (task.rows, task.sums, task.cols, task.held) if x is not None]
+        kinds = [x.kinds for x in (task.rows, task.falling, task.held)]
         real = [np.count_nonzero(x & bit) for x in kinds for bit in (pe.WORD, pe.READ)]
-        kind = (*task.size, new, leaves, np.count_nonzero(fold.held.names >= 0), *real)
+        kind = (*task.size, task.opens, task.stays, *real)
         if kind not in self.known:
-            self.known[kind] = self._clocked(fold, task, new)
+            self.known[kind] = self._clocked(task)
         self.times[kind] = self.times.get(kind, 0) + 1
-        after = self.last_result + 1 if new and not self.array.build.overlap else 1
-        start = self.array.reserve(task, new=new, after=after)
+        after = self.last_result + 1 if task.opens and not self.array.build.overlap else 1
+        start = self.array.reserve(task, after)
         self.last_result = max(self.last_result, start.operand + self.known[kind][0])
-        words = task.sums.words[:0] if task.stays else task.sums.words
+        words = (task.held if self.lines.outputs_held else task.falling).words
+        words = words[:0] if task.stays else words
         self._land(fold.at, words, np.zeros_like(words))
 
-    def _clocked(self, fold: FoldWork, task: FoldTask, new: bool) -> tuple[int, pe.Ints]:
+    def _clocked(self, task: FoldTask) -> tuple[int, pe.Ints]:
         """Edges and counts of a fold by itself; what it goes on with is left by another one."""
         array = self._array(self.narrow)
-        outputs = self.lines.outputs_held
-        before = replace(task, stays=outputs, held=None if outputs else self._held(fold))
-        for one in [task] if new else [before, task]:
+        before = replace(task, opens=True, stays=self.lines.outputs_held)
+        for one in [task] if task.opens else [before, task]:
             counted, start = array.tally.copy(), array.issue(one)
             array.drain()
-            array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
+            array.run_to(array.ports[0].end + array.cols)  # operands that still move are taken
         return array.last_result - start.operand, array.tally - counted
 
     def _end(self) -> tuple[pe.Ints, int, int | None]:
@@ -245,7 +241,7 @@ def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:
     result, last = levels.sums.finish(), array.last_result
     if trace is not None:
         trace.close(last)
-    macs, active = array.total_macs, array.active
+    macs, active = array.macs_done, array.active
     return _outcome(result, levels.moves, macs, array.compute, active, last, folds)
 
 

@@ -59,14 +59,14 @@ class HeldOperandController:
         self.rows, self.two = rows, registers == 2
         self.board = Board(rows, ("operand", "psum", "weight", "shadow"))
 
-    def start(self, r: int, t: int, *, new: bool, after: int) -> Start:
+    def start(self, r: int, t: int, *, opens: bool, leaves: bool, after: int) -> Start:
         """Reserve a fold of ``r`` rows and ``t`` operands, with new weights or those that are
         there; nothing before edge ``after``.
         """
         board, preload = self.board, 0
         # the operand wave goes down a row an edge, and the sums with it, through every row
         first = max(after, board.earliest("operand", r), board.earliest("psum", self.rows))
-        if new:  # a shifted weight goes down a row an edge, too
+        if opens:  # a shifted weight goes down a row an edge, too
             preload = max(after, board.earliest("shadow" if self.two else "weight", r))
             first = max(first, preload + r)  # the lowest row's enters first; each stops in its row
             if self.two:
@@ -99,20 +99,18 @@ class HeldOutputsController:
     def __init__(self, rows: int, outputs: Outputs) -> None:
         self.outputs: Outputs = outputs
         self.board, self.rows = Board(rows, ("operand", "accumulator", "shift")), rows
-        self.open = False  # the accumulators hold unfinished sums
 
-    def start(self, r: int, t: int, *, leaves: bool, after: int) -> Start:
+    def start(self, r: int, t: int, *, opens: bool, leaves: bool, after: int) -> Start:
         """Reserve a fold of ``r`` rows and ``t`` operand pairs; ``leaves``: its results are
         complete and go.
         """
         board, done = self.board, t - 1  # of each row, after the first product in it
         first = max(after, board.earliest("operand", r))
-        if not self.open:
+        if opens:
             first = max(first, board.earliest("accumulator", r))
         if leaves and self.outputs == "register":
             first = max(first, board.earliest("shift", r) - done)
         board.take("operand", r, first + t)
-        self.open = not leaves
         if leaves:
             # the edge of the column's first shift, when its lowest row in use is done; the word of
             # the topmost row comes through last

@@ -42,8 +42,9 @@ A_SUM = PADDING | WORD
 OPERAND = A_SUM | READ
 GO = 32  # of a sum on its way out
 RESIDENCY = 7 << 6
-NUMBER = -1 << 9  # the bits from here on: they wrap as the tag does
-ONE = 1 << 9
+STEP = 9
+NUMBER = -1 << STEP  # the bits from here on: they wrap as the tag does
+ONE = 1 << STEP
 ROW = 16  # of words that are shifted, from this bit on: rows still to go in, or the row come from
 AWAY = -1 << ROW
 BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
@@ -75,6 +76,14 @@ class Side(NamedTuple):
     tags: Ints  # [edges, lines]
 
 
+class Sides(NamedTuple):
+    """What enters the rows, what falls down the columns, and held operands that shift in."""
+
+    rows: Side
+    falling: Side
+    held: Side
+
+
 class Sums(NamedTuple):
     """The sums of every place that latches results, a column or with held sums a PE: the n-th of
     a place at n modulo the ring, what it begins with until its result is there.
@@ -92,9 +101,9 @@ class HeldOperandPes(NamedTuple):
 
     moving: Ints  # [longer than rows x width]
     moving_tag: Ints
-    sums: Ints  # [longer than rows x width]
-    sums_tag: Ints
-    begin: Ints  # where ``moving`` and ``sums`` begin
+    falling: Ints  # [longer than rows x width] sums
+    falling_tag: Ints
+    begin: Ints  # where ``moving`` and ``falling`` begin
     held: Ints  # [rows x width]
     held_tag: Ints
     shadow: Ints  # [(1 + rows) x width] weights shifting in: the second register of a PE, if any
@@ -210,26 +219,26 @@ def count(
 
 @kernel
 def clock_held_operand(
-    last: int, goal: int, pes: HeldOperandPes, rows: Side, falling: Side, held: Side,
-    folds: Folds, sums: Sums, tally: Ints, two: bool, multiplies: bool,
+    last: int, goal: int, pes: HeldOperandPes, sides: Sides, folds: Folds, sums: Sums, tally: Ints,
+    registers: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
     At an edge operands move right, sums move down and take a product on the way; then weights
-    shift down.  ``two``: weights wait in a second register and are swapped in by the first operand.
+    shift down, of two ``registers`` to the second, and are swapped in by the first operand.
     tally[SHIFTING] is the last edge at which a shifted weight may be on its way.
     """
-    width, many = 1 + falling.tags.shape[1], len(pes.held)
+    width, many, two = 1 + sides.falling.tags.shape[1], len(pes.held), registers == 2
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
         m = pes.begin[0] = slide(pes.moving, pes.moving_tag, pes.begin[0], 1, many)
-        s = pes.begin[1] = slide(pes.sums, pes.sums_tag, pes.begin[1], width, many)
+        s = pes.begin[1] = slide(pes.falling, pes.falling_tag, pes.begin[1], width, many)
         moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
-        total, total_tag = pes.sums[s + 1 : s + many], pes.sums_tag[s + 1 : s + many]
-        enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
-        enter(falling, edge, total, total_tag, tally, OTHER_FED)
-        pes.sums_tag[s] = 0
+        total, total_tag = pes.falling[s + 1 : s + many], pes.falling_tag[s + 1 : s + many]
+        enter(sides.rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
+        enter(sides.falling, edge, total, total_tag, tally, OTHER_FED)
+        pes.falling_tag[s] = 0
         open_fold(pes, folds, moving_tag, total_tag, width, two, tally)
         for a in range(0, many - 1, CHUNK):
             z = min(a + CHUNK, many - 1)
@@ -237,7 +246,7 @@ def clock_held_operand(
                 multiply(moving[a:z], pes.held[1 + a : 1 + z], total[a:z])
             meet_weights(moving_tag[a:z], pes.held_tag[1 + a : 1 + z], total_tag[a:z], tally)
         if edge <= tally[SHIFTING]:
-            shift_weights(pes, held, folds, width, two, tally)
+            shift_weights(pes, sides.held, folds, width, two, tally)
         for column in range(width - 1):
             if total_tag[many - width + column]:
                 land(sums, column, total[many - width + column], tally)
@@ -321,15 +330,15 @@ def shift_weights(
 
 @kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, rows: Side, cols: Side, folds: Folds, sums: Sums,
-    tally: Ints, way_out: int, multiplies: bool,
+    last: int, goal: int, pes: HeldOutputPes, sides: Sides, folds: Folds, sums: Sums, tally: Ints,
+    way_out: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
     At an edge finished sums on their way out move down, operands move right and down, and each PE
     that got two adds their product.  tally[SHIFTING] is the number of sums on their way out.
     """
-    width, many = 1 + cols.tags.shape[1], len(pes.sums)
+    width, many = 1 + sides.falling.tags.shape[1], len(pes.sums)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
@@ -338,8 +347,8 @@ def clock_held_outputs(
         moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
         falling, falling_tag = pes.falling[f + 1 : f + many], pes.falling_tag[f + 1 : f + many]
         total, total_tag = pes.sums[1:], pes.sums_tag[1:]
-        enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
-        enter(cols, edge, falling, falling_tag, tally, OTHER_FED)
+        enter(sides.rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
+        enter(sides.falling, edge, falling, falling_tag, tally, OTHER_FED)
         pes.falling_tag[f] = 0
         if tally[SHIFTING]:
             shift_out(pes, sums, width, tally)

@@ -45,7 +45,8 @@ class FoldWork:
     @property
     def holds(self) -> Stream:
         """What it holds, the values still to be read."""
-        return Stream(self.held.addresses, self.held.addresses, self.held.kinds)
+        held = self.held
+        return Stream(held.addresses, held.addresses, held.kinds)
 
 
 class Lines:
@@ -187,7 +188,10 @@ class Lines:
                 )
         r, c = len(rows), len(cols)
         held = self.macs[self.held].touched(self.held, at, self.outer[self.held].parent)
-        return FoldWork(at, r, c, within, held.cut(slice(r), slice(c)))
+        held = held.cut(slice(r), slice(c))
+        if self.outputs_held:
+            held = held._replace(kinds=held.kinds & ~READ)
+        return FoldWork(at, r, c, within, held)
 
     def _used(self, axis: int, at: Where) -> Ints:
         """Which rows, columns or steps inside the PEs have MACs.
@@ -220,9 +224,7 @@ class Lines:
             whole = macs.located(tensor, fold.at, self.outer[tensor].parent)
             mine = whole.cut(slice(None) if every else inside, slice(lines))
             words: Any = mine.addresses.astype(np.int32)
-            if tensor == self.acc:
-                return Stream(np.zeros_like(words), words, mine.kinds & ~READ)
-            return Stream(words, words, mine.kinds)
+            return Stream(words, words, mine.kinds & ~READ if tensor == self.acc else mine.kinds)
 
         return self._moving.of(key, lay_out)
 
@@ -244,6 +246,6 @@ class Lines:
 
 
 def stream(words: Stream, traffic: Traffic) -> Stream:
-    """Words with the values the level outside holds; what it has not is zero."""
+    """Words with the values the level outside holds; what it has not is zero, and so sums begin."""
     row = traffic.first_row[traffic.innermost]
     return words._replace(values=traffic.read(row, words.words, words.kinds))

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, address_of, digits, numbered
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.line_pes import BUBBLE, USED, HeldOperandPes, HeldOutputPes
+from accelsim.engines.cycle.line_pes import BUBBLE, USED
 from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.systolic import Stream, SystolicArray
 from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
@@ -45,42 +45,31 @@ class _LineView:
         """Values and words by kind of register, PEs that multiplied, and at what: fold << 32 |
         step.
         """
-        arrays = self.array, self.words
         p, w = self.array.pes, self.words.pes
-        if isinstance(p, HeldOperandPes) and isinstance(w, HeldOperandPes):
-            sides = [
-                ("rows", p.moving_tag, p.moving, w.moving),
-                ("sums", p.sums_tag, p.sums, w.sums),
-            ]
-            holding = {"held": (p.held, w.held), "shadow": (p.shadow, w.shadow)}
-        else:
-            assert isinstance(p, HeldOutputPes) and isinstance(w, HeldOutputPes)
-            sides = [
-                ("rows", p.moving_tag, p.moving, w.moving),
-                ("cols", p.falling_tag, p.falling, w.falling),
-            ]
-            holding = {"sums": (p.sums, w.sums), "shift": (p.out, w.out)}
-        tags = [self.array.shown(tag, k) for k, (_, tag, _, _) in enumerate(sides)]
+        outputs = self.array.outputs_held
+        names = ("rows", "cols", "sums", "shift") if outputs else ("rows", "sums", "held", "shadow")
+        planes = "moving", "falling", *(("sums", "out") if outputs else ("held", "shadow"))
+        both = [[getattr(x, plane) for x in (p, w)] for plane in planes]
+        both[:2] = [
+            [self.array.shown(both[k][0], k), self.words.shown(both[k][1], k)] for k in (0, 1)
+        ]
+        both[2:] = [[self._grid(x) for x in plane] for plane in both[2:]]
+        tags = [self.array.shown(x, k) for k, x in enumerate((p.moving_tag, p.falling_tag))]
         active = tags[0] & tags[1] & USED > 0
+        there = [tags[0] != 0, tags[1] != 0, np.ones_like(active), np.ones_like(active)]
+        if outputs:
+            there[3] = self._grid(p.out_tag) != 0
+            there[2] = (self._grid(p.sums_tag) != 0) | active | (there[3] & (p.out is p.sums))
         shown = {
-            name: _named(
-                *(x.shown(plane, k) for x, plane in zip(arrays, both, strict=True)), tags[k] != 0
-            )
-            for k, (name, _, *both) in enumerate(sides)
+            name: _named(values, words, here)
+            for name, (values, words), here in zip(names, both, there, strict=True)
         }
-        there = dict.fromkeys(holding, np.ones_like(active))
-        if isinstance(p, HeldOutputPes):
-            leaves = self._grid(p.out_tag) != 0
-            there["sums"] = (self._grid(p.sums_tag) != 0) | active | (leaves & (p.out is p.sums))
-            there["shift"] = leaves
-        for name, both in holding.items():
-            shown[name] = _named(*map(self._grid, both), there[name])
         return shown, active, self.steps.shown(self.steps.pes.moving, 0) - SHOWN
 
     def shifted_in(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every held word that enters at this edge."""
         p, w, ports = self.array.pes, self.words.pes, slice(1, 1 + self.array.cols)
-        if not isinstance(p, HeldOperandPes) or not isinstance(w, HeldOperandPes):
+        if self.array.outputs_held:
             return []
         words, values = w.shadow[ports] - SHOWN, p.shadow[ports]
         return [*zip(range(self.array.cols), words.tolist(), values.tolist(), strict=True)]

@@ -124,7 +124,6 @@ class StepSampler:
 
     def __init__(self, array: BusArray) -> None:
         self.array, self.patterns = array, Patterns(array)
-        self.array.deliver = self._keep
         self.known: dict[Any, Sample] = {}
         self.held: dict[str, list[_Held]] = {t: [] for t in array.kept}
         self._delivered = NOTHING, NOTHING
@@ -155,11 +154,15 @@ class StepSampler:
         return self.known[whole], base
 
     def _clock(self, at: Where, following: Where | None, base: int) -> Sample:
-        array = self.array
+        array = BusArray(self.array.nest, self.array.traffic, self.array.macs)
+        array.deliver = self._keep
         moves = next(iter(array.traffic.values())).moves
         mine = [m for b, m in moves.items() if b.child >= array.pe]
         before = [(m, what, getattr(m, what)) for m in mine for what in PRIMITIVES]
-        array.restart({t: [(h.at, h.pes) for h in held] for t, held in self.held.items()})
+        for t, held in self.held.items():  # what earlier steps left, sums at zero
+            for one in held:
+                array.settle(t, one.at, one.pes)
+            array.pads[t].names[:] = array.state[t]
         step = array.plan(at, following)
         if array.acc in array.kept:  # the step before has let them go
             gone = step.changes[array.acc].gone != NO_WORD
@@ -169,7 +172,7 @@ class StepSampler:
         moved = [(m, what, getattr(m, what) - was) for m, what, was in before]
         pe, words = self._delivered
         return Sample(
-            moved, array.compute, array.last_result, array.total_macs, array.active, pe,
+            moved, array.compute, array.last_result, array.macs_done, array.active, pe,
             words - base,
         )  # fmt: skip
 

@@ -54,29 +54,33 @@ class Stream(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FoldTask:
-    """What the array does in one fold.
+    """What the array does in one fold: ``rows`` [T, r] moves along the rows, ``falling`` [T, c]
+    down the columns, ``held`` [r, c] is held; it is two operands and the sums.
 
-    ``rows`` [T, r] moves along the rows, ``cols`` [T, c] down the columns, with outputs held.
-    ``held`` [r, c]: the operand that is held; None: the one that is there stays.  ``sums``: [T, c],
-    or with outputs held [r, c].  ``stays``: the outputs are not complete, the next fold adds to
-    them.
+    ``opens``: the held words are others than those of the fold before.  ``stays``: the held sums
+    are not complete, the next fold adds to them.
     """
 
     rows: Stream
-    sums: Stream
-    held: Stream | None = None
-    cols: Stream | None = None
+    falling: Stream
+    held: Stream
+    opens: bool = True
     stays: bool = False
 
     @property
     def size(self) -> tuple[int, int, int]:
         """T, r and c."""
-        return *self.rows.words.shape, self.sums.words.shape[1]
+        return *self.rows.words.shape, self.falling.words.shape[1]
+
+    def padded(self, rows: int, cols: int) -> FoldTask:
+        """With bubbles in the rows and columns of an array that are not used."""
+        moving = [x.padded(self.size[0], n) for x, n in ((self.rows, rows), (self.falling, cols))]
+        return replace(self, rows=moving[0], falling=moving[1], held=self.held.padded(rows, cols))
 
     def shown(self, shows: Callable[[Stream, int], Stream], number: int) -> FoldTask:
         """The fold of a number with other values in the place of all its own."""
-        held, cols = (None if x is None else shows(x, number) for x in (self.held, self.cols))
-        return FoldTask(shows(self.rows, number), shows(self.sums, number), held, cols, self.stays)
+        rows, falling, held = (shows(x, number) for x in (self.rows, self.falling, self.held))
+        return replace(self, rows=rows, falling=falling, held=held)
 
 
 @dataclass(eq=False)
@@ -94,12 +98,14 @@ class Landing:
 
 @dataclass(frozen=True)
 class Build:
-    """An array of ``rows`` x ``cols`` PEs with the options of ``array`` in an architecture.
+    """An array of ``rows`` x ``cols`` PEs of a kind with the options of ``array`` in an
+    architecture.
 
     ``narrow``: 16 bits do for operands and 32 for sums.  ``multiplies``: if not, words move as they
     do, and sums stay what they begin with.
     """
 
+    kind: Kind
     rows: int
     cols: int
     overlap: bool = False
@@ -109,15 +115,31 @@ class Build:
     narrow: bool = False
     multiplies: bool = True
 
-    @property
-    def kinds(self) -> tuple[Any, Any]:
-        """Of operands and of sums."""
-        return (np.int16, np.int32) if self.narrow else (np.int64, np.int64)
+    def pes(self) -> tuple[Any, Any]:
+        """All registers, and the ports of rows, of what falls and of what is held."""
+        operand: Any = np.int16 if self.narrow else np.int64
+        kind: Any = np.int32 if self.narrow else np.int64
+        width = 1 + self.cols
+        moving = self._plane(operand, np.int16, more=1)
+        begin = np.zeros(2, np.int64)
+        if self.kind == "held_operand":
+            falling, held = self._plane(kind, np.int16, more=width), self._plane(operand, np.int16)
+            shadow = [np.zeros((1 + self.rows) * width, x) for x in (operand, np.int64)]
+            ports = Port(self.rows, operand), Port(self.cols, kind), Port(self.cols, operand, True)
+            return pe.HeldOperandPes._make((*moving, *falling, begin, *held, *shadow)), ports
+        falling = self._plane(operand, np.int16, more=width)
+        sums, out = self._plane(kind, np.int16), self._plane(kind, np.int64)
+        if self.outputs != "register":
+            out[0] = sums[0]
+        ports = Port(self.rows, operand), Port(self.cols, operand), Port(0, operand, True)
+        return pe.HeldOutputPes._make((*moving, *falling, begin, *sums, *out)), ports
 
-    def planes(self, *kinds: Any, more: int = 0) -> Any:
-        """A flat plane of each type; with ``more`` places, to go back as many an edge."""
+    def _plane(self, kind: Any, tag: Any, more: int = 0) -> Any:
+        """A flat plane of values and one of tags; with ``more`` places, to go back as many an
+        edge.
+        """
         many = self.rows * (1 + self.cols)
-        return [np.zeros(many + (max(many, 64 * more) if more else 0), x) for x in kinds]
+        return [np.zeros(many + (max(many, 64 * more) if more else 0), x) for x in (kind, tag)]
 
 
 def longer(ring: Ints, low: Any) -> Ints:
@@ -135,9 +157,9 @@ class Port:
     ``free`` the first at which line 0 may be given another.
     """
 
-    def __init__(self, lines: int, kind: Any, tag: Any = np.int16) -> None:
-        self.end, self.free = 0, 1
-        self.side = pe.Side(np.zeros((2, lines), kind), np.zeros((2, lines), tag))
+    def __init__(self, lines: int, kind: Any, shifted: bool = False) -> None:
+        tags = np.zeros((2, lines), np.int64 if shifted else np.int16)
+        self.end, self.free, self.side = 0, 1, pe.Side(np.zeros((2, lines), kind), tags)
 
     def put(self, edge: int, start: int, stream: Stream, marks: Ints) -> None:
         """Give words, the first at edge ``start``, to an array that is at ``edge``.  Raises
@@ -159,14 +181,23 @@ class SystolicArray:
     ``edge`` is the last edge clocked, 1 is the first; ``tally`` counts words and MACs as they are
     latched (places in ``line_pes``).  ``ready`` gets the Landing of every fold in their order,
     ``watch`` is called after every edge.  ``twins`` are given other values and do all else alike.
+
+    With an operand held, sums move down and are latched below their column; held sums are read in
+    place or shifted down and out.
     """
 
-    pes: pe.HeldOperandPes | pe.HeldOutputPes
-    controller: HeldOperandController | HeldOutputsController
-
-    def __init__(self, build: Build, places: int) -> None:
+    def __init__(self, build: Build) -> None:
         self.build, self.rows, self.cols = build, build.rows, build.cols
-        self.full = build.partial_folds == "full"
+        self.outputs_held, full = build.kind == "held_outputs", build.partial_folds == "full"
+        self.least = (self.rows, self.cols) if full else (0, 0)  # what every fold uses
+        self.pes, self.ports = build.pes()
+        self.controller: HeldOutputsController | HeldOperandController
+        if self.outputs_held:
+            self.controller = HeldOutputsController(self.rows, build.outputs)
+            self.option = ("in_place", "accumulators", "register").index(build.outputs)
+        else:
+            self.controller = HeldOperandController(self.rows, build.weight_registers)
+            self.option = build.weight_registers
         self.tally = np.zeros(15, np.int64)
         self.issued = self.slot = self.residency = self.expected = 0
         self.watch: Callable[[], None] | None = None
@@ -175,11 +206,12 @@ class SystolicArray:
         self.reach = 2 * (self.rows + self.cols)
         ring = 1 << (2 * self.reach).bit_length()
         self.folds = pe.Folds(np.zeros((ring, 7), np.int64), np.zeros(2, np.int64))
-        operand, kind = build.kinds
-        self.rows_port = Port(self.rows, operand)
-        rings, counts = np.zeros((2, 4, places), kind), np.zeros((3, places), np.int64)
-        self.sums = pe.Sums(rings[0], rings[1].astype(np.int16), *counts)
-        self.picked = np.zeros(places, np.int64)  # of every place
+        # where results are latched: PEs, or the columns
+        self.places = np.arange(self.cols * (self.rows if self.outputs_held else 1))
+        self.picked, *counts = np.zeros((4, len(self.places)), np.int64)
+        kind = np.int32 if build.narrow else np.int64
+        room = [np.zeros((4, len(self.places)), x) for x in (kind, np.int16)]
+        self.sums = pe.Sums(*room, *counts)
         self.awaited: deque[Landing] = deque()
 
     @property
@@ -191,53 +223,30 @@ class SystolicArray:
         """The last edge that latched a result."""
         return int(self.tally[pe.LAST_RESULT])
 
-    # to be had from the two kinds of array
-
-    def opens(self, task: FoldTask) -> bool:
-        """Whether it does not go on with the held words that are there."""
-        raise NotImplementedError
-
-    def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        """When a fold starts, nothing of it before edge ``after``; the registers it needs are taken
-        for it.
-        """
-        raise NotImplementedError
-
-    def feed(self, task: FoldTask, start: Start, new: bool) -> None:
-        """Give a fold's words to the ports."""
-        raise NotImplementedError
-
-    def _clock(self, last: int, goal: int) -> None:
-        raise NotImplementedError
-
-    # folds
+    # -- folds -------------------------------------------------------------------------------------
 
     def issue(self, task: FoldTask) -> Start:
         """Reserve and feed a fold.  Clocks the array as far as no further fold can matter."""
-        task, new = self._whole(task), self.opens(task)
-        if new and not self.build.overlap:
+        if self.least[0]:
+            task = task.padded(*self.least)
+        if task.opens and not self.build.overlap:
             self.drain()
-        start = self.reserve(task, new=new, after=self.edge + 1)
-        self._enlist(start.preload, start.operand, *task.size, new, not task.stays)
-        self.feed(task, start, new)
+        start = self.reserve(task, self.edge + 1)
+        self._enlist(start.preload, start.operand, *task.size, task.opens, not task.stays)
+        self.feed(task, start)
         for twin, shows in self.twins:
-            twin.feed(task.shown(shows, self.issued), start, new)
+            twin.feed(task.shown(shows, self.issued), start)
         self.issued += 1
         self.run_to(self.controller.quiet())
         return start
 
-    def _whole(self, task: FoldTask) -> FoldTask:
-        """With bubbles wherever a fully clocked array is not used."""
-        (steps, _, _), rows, cols = task.size, self.rows, self.cols
-        if not self.full:
-            return task
-        return replace(
-            task,
-            rows=task.rows.padded(steps, rows),
-            sums=task.sums.padded(steps if task.cols is None else rows, cols),
-            held=None if task.held is None else task.held.padded(rows, cols),
-            cols=None if task.cols is None else task.cols.padded(steps, cols),
-        )
+    def reserve(self, task: FoldTask, after: int) -> Start:
+        """When a fold starts, nothing of it before edge ``after``; the registers it needs are taken
+        for it.
+        """
+        steps, r, _ = task.size
+        r = max(r, self.least[0])
+        return self.controller.start(r, steps, opens=task.opens, leaves=not task.stays, after=after)
 
     def _enlist(self, *fold: int) -> None:
         """A fold is under way, as others are that are not yet through."""
@@ -250,37 +259,56 @@ class SystolicArray:
         numbers[span[1] % many] = fold
         span[1] += 1
 
-    def _marks(self, task: FoldTask, new: bool) -> Ints:
-        """What tags of moving words have of their step."""
-        steps = self.slot + np.arange(task.size[0])
-        self.slot += len(steps)
-        marks = (steps * pe.ONE).astype(np.int16) | np.int16(self._residency())
-        marks[0] |= pe.FIRST * new
+    def feed(self, task: FoldTask, start: Start) -> None:
+        """Give a fold's words to the ports, and its results room."""
+        steps, r, _ = task.size
+        self.residency += task.opens
+        residency = np.int64(self.residency << 6 & pe.RESIDENCY)
+        self._expect(task)
+        if task.opens and not self.outputs_held:  # the lowest row's words first
+            upwards = Stream(*(np.ascontiguousarray(x[::-1]) for x in task.held))
+            hops = np.arange(r, 0, -1) << pe.ROW
+            self.ports[2].put(self.edge, start.preload, upwards, hops | residency)
+            self.tally[pe.SHIFTING] = self.ports[2].end
+        marks = self.slot + np.arange(steps) << pe.STEP | residency
+        marks[0] |= pe.FIRST * task.opens
         marks[-1] |= pe.LAST * (not task.stays)
-        return marks
+        for port, words in zip(self.ports, (task.rows, task.falling), strict=False):
+            port.put(self.edge, start.operand, words, marks)
+        self.slot += steps
 
-    def _residency(self) -> int:
-        return self.residency << 6 & pe.RESIDENCY
-
-    def _expect(self, words: Ints, places: Ints, first: Ints, many: int) -> None:
-        """So many results are to come to each of some places."""
-        values = np.empty((many, len(places)), self.sums.values.dtype)
+    def _expect(self, task: FoldTask) -> None:
+        """A fold's sums begin, and its results are to come to their places."""
+        steps, r, c = task.size
+        sums, words, places, many = self.sums, task.falling.words, self.places[:c], steps
+        if self.outputs_held:
+            words, places = task.held.words, self.places.reshape(self.rows, -1)[:r, :c].ravel()
+            many = int(task.opens)
+        while int((sums.given - self.picked)[places].max()) + many > len(sums.values):
+            values, kinds = (longer(x, self.picked) for x in (sums.values, sums.kinds))
+            sums = self.sums = sums._replace(values=values, kinds=kinds)
+        first, sums.given[places] = sums.given[places], sums.given[places] + many
+        if self.outputs_held:
+            if task.opens:
+                at = first % len(sums.values), places
+                sums.values[at], sums.kinds[at] = task.held.values.ravel(), task.held.kinds.ravel()
+            first, many = sums.given[places] - 1, int(not task.stays)
+        values = np.empty((many, len(places)), sums.values.dtype)
         self.awaited.append(Landing(self.issued, words, places, first, values))
         self.expected += values.size
 
-    def _make_room(self, places: Ints, many: int) -> None:
-        """For so many more sums at each of some places."""
-        need = int((self.sums.given - self.picked)[places].max()) + many
-        while need > len(self.sums.values):
-            values, kinds, *counts = self.sums
-            self.sums = pe.Sums(*(longer(x, self.picked) for x in (values, kinds)), *counts)
-
-    # the clock
+    # -- the clock ---------------------------------------------------------------------------------
 
     def run_to(self, edge: int, goal: int = FAR) -> None:
         """Clock up to an edge, or until so many results have been latched."""
+        clock = pe.clock_held_outputs if self.outputs_held else pe.clock_held_operand
         while self.edge < edge and self.tally[pe.LANDED] < goal:
-            self._clock(min(edge, self.edge + (AT_ONCE if self.watch is None else 1)), goal)
+            last = min(edge, self.edge + (AT_ONCE if self.watch is None else 1))
+            sides = pe.Sides(*(port.side for port in self.ports))
+            option, multiplies = self.option, self.build.multiplies
+            clock(
+                last, goal, self.pes, sides, self.folds, self.sums, self.tally, option, multiplies
+            )
             for twin, _ in self.twins:
                 twin.run_to(self.edge)
             if self.tally[pe.HAZARD]:
@@ -293,7 +321,7 @@ class SystolicArray:
         """Clock until every result of the folds issued is there; raises HazardError if one never
         comes.
         """
-        last = max(self.rows_port.end, self.edge) + 4 * (self.rows + self.cols)
+        last = max(self.ports[0].end, self.edge) + 4 * (self.rows + self.cols)
         self.run_to(last, self.expected)
         self._collect()
         if self.awaited:
@@ -322,6 +350,8 @@ class SystolicArray:
         }[int(self.tally[pe.HAZARD])]
         raise HazardError(f"edge {self.edge}: {what}")
 
+    # -- to be looked at ---------------------------------------------------------------------------
+
     def shown(self, plane: Ints, which: int) -> Ints:
         """What the PEs have of a sliding plane after an edge, [rows, columns]: one that moves right
         is which 0, one that moves down 1.
@@ -332,133 +362,7 @@ class SystolicArray:
 
     def twin(self, shows: Callable[[Stream, int], Stream]) -> SystolicArray:
         """An array in which other values go the ways of this one's, without being multiplied."""
-        twin = type(self)(replace(self.build, multiplies=False))  # type: ignore[call-arg,arg-type]
+        twin = SystolicArray(replace(self.build, multiplies=False))
         twin.folds = self.folds
         self.twins.append((twin, shows))
         return twin
-
-
-class HeldOperandArray(SystolicArray):
-    """An operand held, the other moving right, sums moving down and latched in the bottom psum
-    registers.
-    """
-
-    pes: pe.HeldOperandPes
-
-    def __init__(self, build: Build) -> None:
-        super().__init__(build, build.cols)
-        self.two = build.weight_registers == 2
-        self.controller: HeldOperandController = HeldOperandController(
-            self.rows, build.weight_registers
-        )
-        (operand, kind), width = build.kinds, 1 + self.cols
-        shadow = [np.zeros((1 + self.rows) * width, x) for x in (operand, np.int64)]
-        self.pes = pe.HeldOperandPes(
-            *build.planes(operand, np.int16, more=1),
-            *build.planes(kind, np.int16, more=width),
-            np.zeros(2, np.int64),
-            *build.planes(operand, np.int16),
-            *shadow,
-        )
-        self.sums_port = Port(self.cols, kind)
-        self.held_port = Port(self.cols, operand, np.int64)
-        self.held_rows = 0
-
-    def opens(self, task: FoldTask) -> bool:
-        r = task.size[1] if task.held is None else len(task.held.words)
-        self.held_rows = self.held_rows if task.held is None else r
-        if task.size[1] != self.held_rows:
-            raise ValueError(f"a fold feeds {task.size[1]} rows, held are {self.held_rows}")
-        return task.held is not None
-
-    def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        steps, r, _ = task.size
-        return self.controller.start(self.rows if self.full else r, steps, new=new, after=after)
-
-    def feed(self, task: FoldTask, start: Start, new: bool) -> None:
-        steps, _, c = task.size
-        places = np.arange(c)
-        self.residency += new
-        if task.held is not None:  # the lowest row's words first
-            upwards = Stream(*(np.ascontiguousarray(x[::-1]) for x in task.held))
-            hops = np.arange(len(upwards.words), 0, -1) << pe.ROW
-            self.held_port.put(self.edge, start.preload, upwards, hops | self._residency())
-            self.tally[pe.SHIFTING] = self.held_port.end
-        marks = self._marks(task, new)
-        self.rows_port.put(self.edge, start.operand, task.rows, marks)
-        self.sums_port.put(self.edge, start.operand, task.sums, marks)
-        self._make_room(places, steps)
-        self._expect(task.sums.words, places, self.sums.given[places], steps)
-        self.sums.given[places] += steps
-
-    def _clock(self, last: int, goal: int) -> None:
-        pe.clock_held_operand(
-            last, goal, self.pes, self.rows_port.side, self.sums_port.side, self.held_port.side,
-            self.folds, self.sums, self.tally, self.two, self.build.multiplies,
-        )  # fmt: skip
-
-
-class HeldOutputsArray(SystolicArray):
-    """Sums held, one operand moving right, the other down; results read in place or shifted down
-    and out.
-    """
-
-    pes: pe.HeldOutputPes
-
-    def __init__(self, build: Build) -> None:
-        super().__init__(build, build.rows * build.cols)
-        self.controller: HeldOutputsController = HeldOutputsController(self.rows, build.outputs)
-        self.way_out = ("in_place", "accumulators", "register").index(build.outputs)
-        operand, kind = build.kinds
-        sums, sums_tag, second, out_tag = build.planes(kind, np.int16, kind, np.int64)
-        self.pes = pe.HeldOutputPes(
-            *build.planes(operand, np.int16, more=1),
-            *build.planes(operand, np.int16, more=1 + self.cols),
-            np.zeros(2, np.int64),
-            sums,
-            sums_tag,
-            second if self.way_out == pe.REGISTER else sums,
-            out_tag,
-        )
-        self.cols_port = Port(self.cols, operand)
-        self.open = False  # the next fold adds to the sums that are there
-
-    def opens(self, task: FoldTask) -> bool:
-        new, self.open = not self.open, task.stays
-        return new
-
-    def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        steps, r, _ = task.size
-        r = self.rows if self.full else r
-        return self.controller.start(r, steps, leaves=not task.stays, after=after)
-
-    def feed(self, task: FoldTask, start: Start, new: bool) -> None:
-        if task.cols is None:
-            raise ValueError("a fold of held outputs needs operands for the columns")
-        _, r, c = task.size
-        places = np.arange(self.rows * self.cols).reshape(self.rows, -1)[:r, :c].ravel()
-        if new:
-            self.residency += 1
-            self._make_room(places, 1)
-            at = self.sums.given[places] % len(self.sums.values)
-            self.sums.values[at, places] = task.sums.values.ravel()
-            self.sums.kinds[at, places] = task.sums.kinds.ravel()
-            self.sums.given[places] += 1
-        first = self.sums.given[places] - 1
-        self._expect(task.sums.words, places, first, 0 if task.stays else 1)
-        marks = self._marks(task, new)
-        self.rows_port.put(self.edge, start.operand, task.rows, marks)
-        self.cols_port.put(self.edge, start.operand, task.cols, marks)
-
-    def _clock(self, last: int, goal: int) -> None:
-        pe.clock_held_outputs(
-            last, goal, self.pes, self.rows_port.side, self.cols_port.side, self.folds, self.sums,
-            self.tally, self.way_out, self.build.multiplies,
-        )  # fmt: skip
-
-
-def make_array(kind: Kind, R: int, C: int, **options: Any) -> SystolicArray:
-    """An array of R x C PEs with the options of ``Build``."""
-    return (HeldOperandArray if kind == "held_operand" else HeldOutputsArray)(
-        Build(R, C, **options)
-    )
