@@ -55,20 +55,23 @@ class Fold:
     stays: bool = False
 
 
-def task_of(kind: Kind, fold: Fold, width: int, opens: bool = True) -> FoldTask:
+def task_of(kind: Kind, fold: Fold, width: int, opens: bool = True, number: int = 0) -> FoldTask:
     """What the array does of a fold; ``width`` columns of sums, ``opens`` if they are new."""
     steps, rows = fold.rows.shape
     shape = (steps if kind == "held_operand" else rows), width
     sums = Stream(*np.zeros((2, *shape), np.int64), np.full(shape, A_SUM, np.int16))
     if fold.cols is not None:
-        return FoldTask(stream_of(fold.rows), stream_of(fold.cols), sums, opens, fold.stays)
+        cols = stream_of(fold.cols)
+        return FoldTask(stream_of(fold.rows), cols, sums, opens, fold.stays, number)
     held = np.zeros((rows, width)) if fold.held is None else fold.held
-    return FoldTask(stream_of(fold.rows), sums, stream_of(held), fold.held is not None)
+    opens = fold.held is not None
+    return FoldTask(stream_of(fold.rows), sums, stream_of(held), opens, number=number)
 
 
-def result_of(landing: Landing) -> npt.NDArray[Any]:
+def result_of(kind: Kind, landing: Landing) -> npt.NDArray[Any]:
     """Values of a fold's results as a matrix."""
-    return landing.values.reshape(landing.words.shape)
+    sums = landing.task.falling if kind == "held_operand" else landing.task.held
+    return landing.values.reshape(sums.words.shape)
 
 
 class Latched:
@@ -106,11 +109,11 @@ def run_folds(
     latched = Latched(array)
     array.ready, array.watch = landed.append, latched.look
     width, opens = 0, True
-    for fold in folds:
+    for number, fold in enumerate(folds):
         _check(kind, R, C, fold, width)
         wide = fold.cols if fold.held is None else fold.held
         width = width if wide is None else wide.shape[1]
-        array.issue(task_of(kind, fold, width, opens))
+        array.issue(task_of(kind, fold, width, opens, number))
         opens = not fold.stays
     array.drain()
     results = []
@@ -120,9 +123,9 @@ def run_folds(
             for n in range(len(one.values))
             for place, first in zip(one.places.tolist(), one.first.tolist(), strict=True)
         ]
-        values = np.ndenumerate(result_of(one)) if edges else ()
+        values = np.ndenumerate(result_of(kind, one)) if edges else ()
         for ((i, j), value), edge in zip(values, edges, strict=True):
-            results.append(MatrixResult(one.number, i, j, edge, int(value)))
+            results.append(MatrixResult(one.task.number, i, j, edge, int(value)))
     return sorted(results)
 
 

@@ -151,7 +151,8 @@ def test_the_last_fold_need_not_end_last():
 
 def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[FoldTask]:
     return [
-        task_of(kind, x, size[2]) for x, size in zip(folds_of(kind, sizes)[0], sizes, strict=True)
+        task_of(kind, x, size[2], number=k)
+        for k, (x, size) in enumerate(zip(folds_of(kind, sizes)[0], sizes, strict=True))
     ]
 
 
@@ -183,8 +184,10 @@ def disturbed(
     right = []
 
     def check(landing: Any) -> None:
-        whole = want[landing.number]
-        right.append(np.array_equal(result_of(landing)[: len(whole), : whole.shape[1]], whole))
+        whole = want[landing.task.number]
+        right.append(
+            np.array_equal(result_of(kind, landing)[: len(whole), : whole.shape[1]], whole)
+        )
 
     array.ready = check
     try:
@@ -278,8 +281,8 @@ def test_results_are_taken_up_after_any_number_of_edges(option, monkeypatch):
             array.issue(task)
         array.drain()
         ends.add(array.last_result)
-        assert sorted(x.number for x in landed) == list(range(len(sizes)))
-        assert all(np.array_equal(result_of(x), wants[x.number]) for x in landed)
+        assert sorted(x.task.number for x in landed) == list(range(len(sizes)))
+        assert all(np.array_equal(result_of(kind, x), wants[x.task.number]) for x in landed)
     assert len(ends) == 1
 
 

@@ -20,8 +20,9 @@ from accelsim.engines.cycle import bus_pes as pes
 from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Ints, Macs, Where, address_of
 from accelsim.engines.cycle.bus_pes import Pads
 from accelsim.engines.cycle.chain import Parts
-from accelsim.engines.cycle.levels import HazardError, Traffic
+from accelsim.engines.cycle.levels import HazardError, Levels
 from accelsim.engines.cycle.planning import PlainStep, Planner
+from accelsim.engines.moved import Moves
 from accelsim.mapping.nest import Boundary, Nest
 
 NO_LOADS: Ints = np.zeros((0, 7), np.int64)
@@ -45,8 +46,9 @@ class BusArray(Planner):
     ``watch()`` is called after every edge.
     """
 
-    def __init__(self, nest: Nest, traffic: dict[str, Traffic], macs: Macs | None = None) -> None:
-        super().__init__(nest, traffic, macs)
+    def __init__(self, nest: Nest, levels: Levels, macs: Macs | None = None) -> None:
+        super().__init__(nest, levels.traffic, macs)
+        self.levels = levels
         self.deliver: Callable[[Where, Ints, Ints, Ints], None] = self._to_level
         self.watch: Callable[[], None] | None = None
         self.stages = nest.arch.array.pipeline_stages
@@ -91,6 +93,10 @@ class BusArray(Planner):
                 self.edge = self.chains.edge + self.chains.length
             self._clock()
 
+    def moves(self) -> Moves:
+        """What has moved."""
+        return self.levels.moves
+
     def _begin(self, edges: int) -> None:
         self.edge += edges
         self.bus.clear()
@@ -120,7 +126,7 @@ class BusArray(Planner):
         return operands
 
     def _count(self, b: Boundary, **more: Any) -> None:
-        moved = self.traffic[b.tensor].moves[b]
+        moved = self.levels.moves[b]
         for what, n in more.items():
             setattr(moved, what, getattr(moved, what) + int(n))
 

@@ -42,6 +42,26 @@ class HazardError(RuntimeError):
     """
 
 
+class Levels:
+    """All three tensors in the levels outside the PEs, and what crosses every boundary."""
+
+    def __init__(self, nest: Nest, data: Mapping[str, Values]) -> None:
+        self.nest, acc = nest, nest.problem.accumulated
+        self.moves = {b: Moved() for b in nest.boundaries}
+        start = {t: np.ascontiguousarray(data[t]).ravel() for t in nest.problem.operands}
+        sums = np.zeros(nest.problem.shape(acc), np.int64)
+        if nest.problem.bias and nest.problem.direction == "forward":
+            sums += data["bias"].astype(np.int64)[None, :, :, None, None]
+        start[acc] = sums.ravel()
+        self.traffic = {t: Traffic(nest, t, self.moves, x) for t, x in start.items()}
+        self.sums = self.traffic[acc]
+
+    def operands_to(self, at: Where) -> None:
+        """Move on to a step, operands only."""
+        for t in self.nest.problem.operands:
+            self.traffic[t].advance(at)
+
+
 class Traffic:
     """One tensor's words in every level outside the PEs.
 

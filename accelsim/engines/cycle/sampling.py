@@ -11,8 +11,7 @@ PEs hold from before by the same, and so what they must keep for the step after.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from accelsim.engines.cycle.addresses import (
     ADDRESS,
     NAME,
     NO_WORD,
-    NOTHING,
     Bools,
     Ints,
     Where,
@@ -32,8 +30,7 @@ from accelsim.mapping.nest import Chain
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 
-@dataclass(frozen=True)
-class Alike:
+class Alike(NamedTuple):
     """A tensor's words at a step: equal ``pattern`` means equal but for the distance of ``base``
     (addresses or pairs).
     """
@@ -93,8 +90,7 @@ class Patterns:
         return self._masks[key]
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+class Sample(NamedTuple):
     """One clocked step: what it moved, when its last result came after its first edge, and what
     arrived outside.
     """
@@ -108,8 +104,7 @@ class Sample:
     words: Ints  # addresses less the step's base
 
 
-@dataclass(frozen=True, eq=False)
-class _Held:
+class _Held(NamedTuple):
     """PEs that last took a step together: which, where it was, its words."""
 
     pes: Bools
@@ -119,18 +114,22 @@ class _Held:
 
 class StepSampler:
     """Clocks one of each kind of step on an array of its own, with what earlier steps have left in
-    the PEs.
+    the PEs; carries out the others as counts.  ``array`` is never clocked.
     """
 
     def __init__(self, array: BusArray) -> None:
-        self.array, self.patterns = array, Patterns(array)
+        self.array, self.patterns, self.moves = array, Patterns(array), array.moves
         self.known: dict[Any, Sample] = {}
         self.held: dict[str, list[_Held]] = {t: [] for t in array.kept}
-        self._delivered = NOTHING, NOTHING
+        self.compute = self.last_result = self.macs_done = self.active = 0
 
-    def take(self, at: Where, following: Where | None) -> tuple[Sample, int]:
-        """The sample a step is like, which is counted, and the base of its sums' addresses."""
-        array, patterns = self.array, self.patterns
+    def plan(self, at: Where, following: Where | None) -> tuple[Where, Where | None]:
+        """Only a step that is clocked is planned."""
+        return at, following
+
+    def carry_out(self, step: tuple[Where, Where | None]) -> None:
+        """Count what a step does that one of its kind was seen to do."""
+        (at, following), array, patterns = step, self.array, self.patterns
         words = {t: patterns.tensor(t, at) for t in array.traffic}
         key: list[Any] = [following is None, *(x.pattern for x in words.values())]
         news = {t: _Held(array.takes_step(t, at), at, words[t]) for t in array.kept}
@@ -149,15 +148,26 @@ class StepSampler:
             for moved, what, more in self.known[whole].moved:
                 setattr(moved, what, getattr(moved, what) + more)
         for t, new in news.items():
-            older = [_Held(h.pes & ~new.pes, h.at, h.words) for h in self.held[t]]
+            older = [h._replace(pes=h.pes & ~new.pes) for h in self.held[t]]
             self.held[t] = [h for h in (*older, new) if h.pes.any()]
-        return self.known[whole], base
+        self._count(at, self.known[whole], base)
+
+    def _count(self, at: Where, sample: Sample, base: int) -> None:
+        sums = sample.words + base
+        self.array.deliver(at, sample.pe, sums, np.zeros_like(sums))
+        self.last_result = max(self.last_result, self.compute + sample.last)
+        self.compute += sample.slots
+        self.macs_done += sample.macs
+        self.active = max(self.active, sample.active)
+
+    def drain(self) -> None:
+        """Nothing is under way."""
 
     def _clock(self, at: Where, following: Where | None, base: int) -> Sample:
-        array = BusArray(self.array.nest, self.array.traffic, self.array.macs)
-        array.deliver = self._keep
-        moves = next(iter(array.traffic.values())).moves
-        mine = [m for b, m in moves.items() if b.child >= array.pe]
+        array = BusArray(self.array.nest, self.array.levels, self.array.macs)
+        out: list[Ints] = []
+        array.deliver = lambda _, *sums: out.extend(sums)
+        mine = [m for b, m in array.moves().items() if b.child >= array.pe]
         before = [(m, what, getattr(m, what)) for m in mine for what in PRIMITIVES]
         for t, held in self.held.items():  # what earlier steps left, sums at zero
             for one in held:
@@ -170,11 +180,5 @@ class StepSampler:
         array.carry_out(step)
         array.drain()
         moved = [(m, what, getattr(m, what) - was) for m, what, was in before]
-        pe, words = self._delivered
-        return Sample(
-            moved, array.compute, array.last_result, array.macs_done, array.active, pe,
-            words - base,
-        )  # fmt: skip
-
-    def _keep(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
-        self._delivered = pe, words
+        counts = array.compute, array.last_result, array.macs_done, array.active
+        return Sample(moved, *counts, out[0], out[1] - base)

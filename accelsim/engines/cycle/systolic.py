@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle import line_pes as pe
+from accelsim.engines.cycle.addresses import NOTHING, Where
 from accelsim.engines.cycle.controller import (
     HeldOperandController,
     HeldOutputsController,
@@ -58,7 +59,8 @@ class FoldTask:
     down the columns, ``held`` [r, c] is held; it is two operands and the sums.
 
     ``opens``: the held words are others than those of the fold before.  ``stays``: the held sums
-    are not complete, the next fold adds to them.
+    are not complete, the next fold adds to them.  ``number``, ``at``, ``slots``: which fold of a
+    nest it is, where the loops outside stand, and which settings of those inside its steps are.
     """
 
     rows: Stream
@@ -66,6 +68,9 @@ class FoldTask:
     held: Stream
     opens: bool = True
     stays: bool = False
+    number: int = 0
+    at: Where | None = None
+    slots: Ints | None = None
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -77,23 +82,21 @@ class FoldTask:
         moving = [x.padded(self.size[0], n) for x, n in ((self.rows, rows), (self.falling, cols))]
         return replace(self, rows=moving[0], falling=moving[1], held=self.held.padded(rows, cols))
 
-    def shown(self, shows: Callable[[Stream, int], Stream], number: int) -> FoldTask:
-        """The fold of a number with other values in the place of all its own."""
-        rows, falling, held = (shows(x, number) for x in (self.rows, self.falling, self.held))
+    def shown(self, shows: Callable[[Stream, int], Stream]) -> FoldTask:
+        """With other values in the place of all its own."""
+        rows, falling, held = (shows(x, self.number) for x in (self.rows, self.falling, self.held))
         return replace(self, rows=rows, falling=falling, held=held)
 
 
-@dataclass(eq=False)
-class Landing:
-    """Results of a fold, ``values`` as its ``words`` are shaped (there are none if it stays), of a
-    fully clocked array with bubbles; ``first``: the number of the first at each of the ``places``.
+class Landing(NamedTuple):
+    """Results of a fold, as its sums are shaped (there are none if it stays), of a fully clocked
+    array with bubbles; ``first``: the number of the first at each of the ``places``.
     """
 
-    number: int
-    words: Ints
-    places: Ints
-    first: Ints
+    task: FoldTask
     values: Ints
+    places: Ints = NOTHING
+    first: Ints = NOTHING
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class SystolicArray:
             self.controller = HeldOperandController(self.rows, build.weight_registers)
             self.option = build.weight_registers
         self.tally = np.zeros(15, np.int64)
-        self.issued = self.slot = self.residency = self.expected = 0
+        self.slot = self.residency = self.expected = 0
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
         self.twins: list[tuple[SystolicArray, Callable[[Stream, int], Stream]]] = []
@@ -235,8 +238,7 @@ class SystolicArray:
         self._enlist(start.preload, start.operand, *task.size, task.opens, not task.stays)
         self.feed(task, start)
         for twin, shows in self.twins:
-            twin.feed(task.shown(shows, self.issued), start)
-        self.issued += 1
+            twin.feed(task.shown(shows), start)
         self.run_to(self.controller.quiet())
         return start
 
@@ -280,10 +282,9 @@ class SystolicArray:
     def _expect(self, task: FoldTask) -> None:
         """A fold's sums begin, and its results are to come to their places."""
         steps, r, c = task.size
-        sums, words, places, many = self.sums, task.falling.words, self.places[:c], steps
+        sums, places, many = self.sums, self.places[:c], steps
         if self.outputs_held:
-            words, places = task.held.words, self.places.reshape(self.rows, -1)[:r, :c].ravel()
-            many = int(task.opens)
+            places, many = self.places.reshape(self.rows, -1)[:r, :c].ravel(), int(task.opens)
         while int((sums.given - self.picked)[places].max()) + many > len(sums.values):
             values, kinds = (longer(x, self.picked) for x in (sums.values, sums.kinds))
             sums = self.sums = sums._replace(values=values, kinds=kinds)
@@ -294,7 +295,7 @@ class SystolicArray:
                 sums.values[at], sums.kinds[at] = task.held.values.ravel(), task.held.kinds.ravel()
             first, many = sums.given[places] - 1, int(not task.stays)
         values = np.empty((many, len(places)), sums.values.dtype)
-        self.awaited.append(Landing(self.issued, words, places, first, values))
+        self.awaited.append(Landing(task, values, places, first))
         self.expected += values.size
 
     # -- the clock ---------------------------------------------------------------------------------
