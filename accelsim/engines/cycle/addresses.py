@@ -164,6 +164,16 @@ class Touched(NamedTuple):
         return Touched(*(np.ascontiguousarray(x[rows, columns]) for x in self))
 
 
+class OnGrid(NamedTuple):
+    """Coordinates of a chain's dimensions and whether they exist, both broadcast over a grid;
+    ``used``: whether any does, on the grid's first and second axis.
+    """
+
+    point: dict[str, Ints]
+    exists: Bools
+    used: tuple[Bools, Bools]
+
+
 class Macs:
     """The words of MACs on a grid: a loop over PEs or inside them stands at a position that depends
     on one axis of the grid or the other, or on none.
@@ -190,25 +200,31 @@ class Macs:
         self._known: Kept[Any] = Kept(MOST_KNOWN)
         self._touched: Kept[Touched] = Kept(max(1, MOST_WORDS // prod(self.shape)))
 
-    def chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
-        """Coordinates of a chain's dimensions and whether they exist, the loops outside the PEs
-        standing at ``at``; both broadcast over the grid.
-        """
+    def chain(self, chain: Chain, at: Where) -> OnGrid:
+        """A chain's dimensions, the loops outside the PEs standing at ``at``."""
         key = (chain.name, *[at[i] for i in self.outside[chain.name]])
-        known: tuple[dict[str, Ints], Bools] = self._known.of(key, lambda: self._chain(chain, at))
+        known: OnGrid = self._known.of(key, lambda: self._chain(chain, at))
         return known
 
-    def _chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
+    def _chain(self, chain: Chain, at: Where) -> OnGrid:
         index = {i: self.positions[i] if i in self.positions else at[i] for i in chain.loops}
         piece = self.nest.pieces(chain, index)
         point = {p: np.atleast_2d(x) for p, x in coordinates(chain, piece).items()}
-        return point, np.atleast_2d(piece.exists)
+        exists: Any = np.atleast_2d(piece.exists)
+        return OnGrid(point, exists, (exists.any(axis=1), exists.any(axis=0)))
+
+    def used(self, at: Where, axis: int) -> Ints:
+        """Where on an axis of the grid there are MACs, if no chain has loops on both."""
+        there: Any = np.bool_(True)
+        for c in self.looped:
+            there = there & self.chain(c, at).used[axis]
+        return np.flatnonzero(np.broadcast_to(there, self.shape[axis]))
 
     def exist(self, at: Where, tensor: str | None = None) -> Bools:
         """Whether there is a MAC; or only whether there is one in the tensor's own dimensions."""
         there: Any = np.bool_(True)
         for c in self.looped if tensor is None else self.of[tensor]:
-            there = there & self.chain(c, at)[1]
+            there = there & self.chain(c, at).exists
         return np.broadcast_to(there, self.shape)
 
     def key(self, tensor: str, at: Where) -> tuple[int, ...]:
@@ -250,7 +266,7 @@ class Macs:
     def part(self, tensor: str, chain: Chain, at: Where) -> Ints:
         """What a chain adds to the numbers, [4, 1 or first axis, 1 or second axis]."""
         key = (tensor, chain.name, *[at[i] for i in self.outside[chain.name]])
-        part: Ints = self._known.of(key, lambda: self.forms[tensor].of(self.chain(chain, at)[0]))
+        part: Ints = self._known.of(key, lambda: self.forms[tensor].of(self.chain(chain, at).point))
         return part
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ from accelsim.engines.cycle import line_pes as pe
 from accelsim.engines.cycle.addresses import Where
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.levels import Levels, steps
-from accelsim.engines.cycle.lines import Lines, stream
+from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.recording import record_buses, record_lines
 from accelsim.engines.cycle.sampling import StepSampler
-from accelsim.engines.cycle.systolic import Build, FoldTask, Landing, SystolicArray
+from accelsim.engines.cycle.systolic import Build, FoldTask, Kind, Landing, Stream, SystolicArray
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved, Moves
 from accelsim.engines.run import Run
@@ -66,7 +66,8 @@ def run(nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | No
         array.carry_out(fold)
         folds += 1
     array.drain()
-    outputs, cycles = levels.sums.finish(), array.last_result
+    outputs: Any = levels.sums.finish()
+    cycles = array.last_result
     if trace is not None:
         trace.close(cycles)
     how: dict[str, Any] = {"folds_total": folds, "folds_run": folds}
@@ -107,29 +108,44 @@ class _Folds(Lines):
         self.levels = levels
         every = [levels.traffic[t].values.dtype for t in nest.problem.operands]
         narrow = nest.arch.bits.psum <= 32 and every == [np.int16] * len(every) and not traced
-        kind, array = ("held_outputs" if self.outputs_held else "held_operand"), nest.arch.array
+        kind: Kind = "held_outputs" if self.outputs_held else "held_operand"
         options = "overlap", "weight_registers", "outputs", "partial_folds"
         self.build = Build(
-            kind, self.rows, self.cols, narrow=narrow, **{x: getattr(array, x) for x in options}
+            kind,
+            self.rows,
+            self.cols,
+            narrow=narrow,
+            **{x: getattr(nest.arch.array, x) for x in options},
         )
         self.array = SystolicArray(self.build)
         self.array.ready = self._arrived
-        self.opens, self.number, self.compute, self.active = True, 0, 0, 0
+        self.compute = self.active = self.number = 0
+        self.opens, self.next = True, cast(FoldTask | None, None)
 
     def plan(self, at: Where, following: Where | None) -> FoldTask:
         """A fold's work for the array."""
-        fold = self.fold(at)
-        changes = following is None or self.changes(fold, self.fold(following))
-        tensors = self.along_rows, self.along_cols, self.held
-        words = (*(self.streamed(t, fold) for t in tensors[:2]), fold.holds)
-        rows, falling, held = (
-            stream(x, self.levels.traffic[t]) for x, t in zip(words, tensors, strict=True)
+        fold = self.next or self.fold(at)
+        self.next = None if following is None else self.fold(following)
+        opens, self.opens = self.opens, self.next is None or self.changes(fold, self.next)
+        self.number += 1
+        self.compute += len(fold.slots)
+        self.active = max(self.active, fold.names.size)
+        return fold._replace(
+            rows=self._read(self.along_rows, fold.rows),
+            falling=self._read(self.along_cols, fold.falling),
+            held=self._read(self.held, fold.held),
+            opens=opens,
+            stays=self.outputs_held and not self.opens,
+            number=self.number - 1,
         )
-        stays, opens = self.outputs_held and not changes, self.opens
-        self.opens, self.number = changes, self.number + 1
-        self.compute += len(fold.inside)
-        self.active = max(self.active, fold.r * fold.c)
-        return FoldTask(rows, falling, held, opens, stays, self.number - 1, at, fold.inside)
+
+    def _read(self, tensor: str, words: Stream) -> Stream:
+        """Words with the values the level outside holds; sums begin at zero."""
+        traffic = self.levels.traffic[tensor]
+        if tensor == self.acc:
+            return words._replace(values=np.zeros_like(words.words))
+        row = traffic.first_row[traffic.innermost]
+        return words._replace(values=traffic.read(row, words.words, words.kinds))
 
     def carry_out(self, task: FoldTask) -> None:
         """Clock the array until it can take a further fold."""
@@ -218,7 +234,7 @@ class _SampledFolds(_Folds):
     def _clocked(self, task: FoldTask) -> tuple[int, pe.Ints]:
         """Edges and counts of a fold by itself; what it goes on with is left by another one."""
         array = SystolicArray(self.build)
-        before = replace(task, opens=True, stays=self.outputs_held)
+        before = task._replace(opens=True, stays=self.outputs_held)
         for one in [task] if task.opens else [before, task]:
             counted, start = array.tally.copy(), array.issue(one)
             array.drain()

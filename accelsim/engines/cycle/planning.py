@@ -180,7 +180,7 @@ class Planner:
         active: Any = np.bool_(True)
         for c in self.macs.looped:
             if not c.depends(t):
-                active = active & self.macs.chain(c, at)[1][0, :: self.lanes]
+                active = active & self.macs.chain(c, at).exists[0, :: self.lanes]
         return np.broadcast_to(active, self.pes)
 
     def _loads(self, t: str, at: Where, change: Change, before: Ints) -> Ints:

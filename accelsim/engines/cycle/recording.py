@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
+from typing import Any
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, address_of, digits, numbered
+from accelsim.engines.cycle.addresses import (
+    NO_WORD,
+    NOTHING,
+    Bools,
+    Ints,
+    address_of,
+    digits,
+    numbered,
+)
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.line_pes import BUBBLE, USED
 from accelsim.engines.cycle.lines import Lines
@@ -144,36 +152,20 @@ def record_lines(array: SystolicArray, lines: Lines, trace: Trace, moves: Moves)
 
 
 class _Scratchpads:
-    """Which words the PEs of a plain array keep, from edge to edge: of every word the number of
-    places that have it, of which only those places are counted anew that have changed.
-    """
+    """Which words the PEs of a plain array keep, from edge to edge."""
 
     def __init__(self, array: BusArray) -> None:
-        self.array, problem = array, array.nest.problem
-        self.names = {t: np.full_like(x.names, NO_WORD) for t, x in array.pads.items()}
-        self.places = {t: np.zeros(prod(problem.shape(t)), np.int64) for t in array.pads}
+        self.array, self.words = array, dict.fromkeys(array.pads, NOTHING)
 
     def changes(self) -> dict[str, Ints]:
         """Words that the first PE has taken, or the last has let go, since this was last asked."""
-        return {t: self._changes(t) for t in self.names}
-
-    def _changes(self, t: str) -> Ints:
-        pads, places = self.array.pads[t], self.places[t]
-        # a sum is there once something has been added to it
-        names = (
-            np.where(pads.fresh == 1, NO_WORD, pads.names) if t == self.array.acc else pads.names
-        )
-        other = names != self.names[t]
-        gone, come = (
-            address_of(self.array.nest, t, self.array.pe, x[other]) for x in (self.names[t], names)
-        )
-        self.names[t][other] = names[other]
-        gone, come = gone[gone != NO_WORD], come[come != NO_WORD]
-        words = np.unique(np.concatenate([gone, come]))
-        before = places[words] > 0
-        np.subtract.at(places, gone, 1)
-        np.add.at(places, come, 1)
-        return np.asarray(words[(places[words] > 0) != before])
+        before, array, self.words = self.words, self.array, {}
+        for t, pads in array.pads.items():
+            there = pads.names != NO_WORD
+            if t == array.acc:  # a sum is there once something has been added to it
+                there &= pads.fresh == 0
+            self.words[t] = np.unique(address_of(array.nest, t, array.pe, pads.names[there]))
+        return {t: np.setxor1d(x, before[t], assume_unique=True) for t, x in self.words.items()}
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
@@ -189,64 +181,53 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     if array.chains is not None:
         tensors |= {"down": acc, "across": acc}
     trace.open(nest, RegisterPlace(rows, cols), tensors, moves)
-    level = array.outer[acc].child
+    pads, nobody = _Scratchpads(array), np.zeros(array.positions, bool)
 
-    nothing, pads = np.zeros(array.positions, np.int64), _Scratchpads(array)
-
-    def plane(values: Ints, words: Ints, there: Bools) -> tuple[Ints, Ints]:
+    def plane(values: Any, words: Any, there: Bools) -> tuple[Ints, Ints]:
         frame = np.zeros((2, rows, cols), np.int64)
         frame[1] = BUBBLE
         frame[0, row, col], frame[1, row, col] = values * there, np.where(there, words, BUBBLE)
         return frame[0], frame[1]
 
+    def named(values: Ints, tensor: str, level: int, names: Ints, there: Bools) -> Any:
+        return plane(values, address_of(nest, tensor, level, names), there)
+
     def see() -> None:
         if not trace.wants(array.edge):
             return
-        frames, works, slots = (
-            dict.fromkeys(tensors, plane(nothing, nothing, nothing > 0)),
-            nothing > 0,
-            nothing,
-        )
+        frames = dict.fromkeys(tensors, plane(0, 0, nobody))
+        slots = plane(0, 0, nobody)[1]
         if array.now is not None:
             step, k, operands = array.now
-            works = step.exists[step.slots[k]]
-            slots = nothing + (step.number << 32) + k
+            setting = step.slots[k]
+            works = step.exists[setting]
+            slots = plane(0, (step.number << 32) + k, works)[1]
             for t, values in zip(nest.problem.operands, operands, strict=True):
-                words = address_of(nest, t, nest.levels, step.words[t].names[step.slots[k]])
-                frames[t] = plane(values, words, works)
+                frames[t] = named(values, t, nest.levels, step.words[t].names[setting], works)
         where, names, sums = array.added
-        added = np.stack([nothing] * 3)
-        added[:, where] = sums, address_of(nest, acc, nest.levels, names), np.ones_like(names)
-        frames[acc] = plane(added[0], added[1], added[2] > 0)
-        for name, (values, names, there) in array.chains.look().items() if array.chains else ():
-            frames[name] = plane(values, address_of(nest, acc, level, names), there)
-        number = plane(nothing, slots, works)[1]
-        active = number != BUBBLE
-        slots = np.where(active, number, EMPTY)
-        crossings = _on_buses(array)
-        trace.frame(array.edge, frames, active, slots, crossings, pads.changes())
+        added = np.zeros((3, array.positions), np.int64)
+        added[:, where] = sums, names, np.ones_like(names)
+        frames[acc] = named(added[0], acc, nest.levels, added[1], added[2] > 0)
+        for name, (values, words, there) in array.chains.look().items() if array.chains else ():
+            frames[name] = named(values, acc, array.outer[acc].child, words, there)
+        active = slots != BUBBLE
+        slots = np.where(active, slots, EMPTY)
+        trace.frame(array.edge, frames, active, slots, _on_buses(array), pads.changes())
 
     array.watch = see
 
 
 def _on_buses(array: BusArray) -> list[Crossing]:
     """Every word on a bus once, with how many take it (or give to it)."""
-    crossings = []
+    crossings, psum = [], array.nest.arch.number("psum")
     for way, tensor, bus, names, values in array.bus:
-        b = array.outer[tensor]
-        level = array.nest.levels if b.child > array.pe else array.pe
+        level = array.nest.levels if array.outer[tensor].child > array.pe else array.pe
         words = address_of(array.nest, tensor, level, names)
         whole: dict[tuple[int, int], list[int]] = {}
         for k, word, value in zip(bus.tolist(), words.tolist(), values.tolist(), strict=True):
             if word >= 0:
-                entry = whole.setdefault((k, word), [0, 0])
-                entry[0] = entry[0] + value if way == "out" else value
-                entry[1] += 1
-        for (k, word), (value, pes) in whole.items():
-            shown = (
-                int(wrap(np.array(value), array.nest.arch.number("psum")))
-                if way == "out"
-                else value
-            )
-            crossings.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
+                whole.setdefault((k, word), []).append(value)
+        for (k, word), parts in whole.items():
+            value = int(wrap(np.array(sum(parts)), psum)) if way == "out" else parts[-1]
+            crossings.append(Crossing(array.edge, way, tensor, f"bus {k}", word, value, len(parts)))
     return crossings

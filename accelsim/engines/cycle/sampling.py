@@ -11,21 +11,16 @@ PEs hold from before by the same, and so what they must keep for the step after.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import (
-    ADDRESS,
-    NAME,
-    NO_WORD,
-    Bools,
-    Ints,
-    Where,
-)
+from accelsim.engines.cycle.addresses import ADDRESS, MOST_KNOWN, NAME, NO_WORD, Bools, Ints, Where
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Chain
+from accelsim.mapping.skeleton import Kept
 
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
@@ -44,50 +39,42 @@ class Patterns:
     """Numbers for what the chains of a nest leave, wherever they stand."""
 
     def __init__(self, array: BusArray) -> None:
-        self.array, self.nest = array, array.nest
+        self.array, self.macs = array, array.macs
         self._numbers: dict[Any, int] = {}
-        self._chains: dict[Any, tuple[int, Ints]] = {}
-        self._masks: dict[Any, int] = {}
-        self._outside = array.macs.outside
-        self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
+        self._known: Kept[Any] = Kept(MOST_KNOWN)
+        sliding = {array.nest.chain_of[d].name for d in "ERFS"}
+        self._sliding = [i for name in sorted(sliding) for i in self.macs.outside[name]]
 
-    def _number(self, thing: Any) -> int:
+    def _number(self, *thing: Any) -> int:
         return self._numbers.setdefault(thing, len(self._numbers))
 
     def tensor(self, t: str, at: Where) -> Alike:
         """A tensor's words at a step."""
         numbers, base = [], np.zeros(4, np.int64)
-        for c in self.array.macs.of[t]:
-            key = (t, c.name, *[at[i] for i in self._outside[c.name]])
-            if key not in self._chains:
-                self._chains[key] = self._chain(t, c, at)
-            number, first = self._chains[key]
+        for c in self.macs.of[t]:
+            key = (t, c.name, *[at[i] for i in self.macs.outside[c.name]])
+            number, first = self._known.of(key, partial(self._chain, t, c, at))
             numbers.append(number)
             base = base + first
         if t == "ifmap":
-            numbers.append(self._padding(at))
-        pairs = self.nest.projection(t, self.array.pe).pairs
+            key = tuple([at[i] for i in self._sliding])
+            numbers.append(self._known.of(key, partial(self._padding, at)))
+        pairs = self.array.nest.projection(t, self.array.pe).pairs
         return Alike(tuple(numbers), int(base[NAME if pairs else ADDRESS]), int(base[ADDRESS]))
 
     def _chain(self, t: str, chain: Chain, at: Where) -> tuple[int, Ints]:
         """The number of what a chain leaves of a tensor's words, and those of its first MAC [4]."""
-        part, exists = self.array.macs.part(t, chain, at), self.array.macs.chain(chain, at)[1]
+        part, exists = self.macs.part(t, chain, at), self.macs.chain(chain, at).exists
         there = np.broadcast_to(exists, np.broadcast_shapes(part.shape[1:], exists.shape))
         words = np.broadcast_to(part, (4, *there.shape)) * there
         base = words[:, there][:, :1].sum(axis=1)
         apart = (words - base[:, None, None]) * there
-        return self._number((chain.name, there.shape, there.tobytes(), apart.tobytes())), base
+        return self._number(chain.name, there.shape, there.tobytes(), apart.tobytes()), base
 
     def _padding(self, at: Where) -> int:
-        """Which ifmap words are real, and which the level outside has; it depends on where windows
-        lie.
-        """
-        key = tuple([at[i] for name in self._sliding for i in self._outside[name]])
-        if key not in self._masks:
-            touched = self.array.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
-            there = touched.names != NO_WORD
-            self._masks[key] = self._number((there.shape, there.tobytes(), touched.read.tobytes()))
-        return self._masks[key]
+        """Which ifmap words are real, and which the level outside has: as windows lie."""
+        touched = self.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
+        return self._number((touched.names != NO_WORD).tobytes(), touched.kinds.tobytes())
 
 
 class Sample(NamedTuple):

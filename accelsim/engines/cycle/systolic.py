@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -53,14 +54,14 @@ class Stream(NamedTuple):
         return Stream(values, words, kinds)
 
 
-@dataclass(frozen=True, eq=False)
-class FoldTask:
+class FoldTask(NamedTuple):
     """What the array does in one fold: ``rows`` [T, r] moves along the rows, ``falling`` [T, c]
     down the columns, ``held`` [r, c] is held; it is two operands and the sums.
 
     ``opens``: the held words are others than those of the fold before.  ``stays``: the held sums
-    are not complete, the next fold adds to them.  ``number``, ``at``, ``slots``: which fold of a
-    nest it is, where the loops outside stand, and which settings of those inside its steps are.
+    are not complete, the next fold adds to them.  Of a nest's folds also ``number``, ``at``: where
+    the loops outside stand, ``slots``: which settings of those inside its steps are, and ``names``
+    of the held words.
     """
 
     rows: Stream
@@ -69,8 +70,9 @@ class FoldTask:
     opens: bool = True
     stays: bool = False
     number: int = 0
-    at: Where | None = None
-    slots: Ints | None = None
+    at: Where = MappingProxyType({})
+    slots: Ints = NOTHING
+    names: Ints = NOTHING
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -80,12 +82,12 @@ class FoldTask:
     def padded(self, rows: int, cols: int) -> FoldTask:
         """With bubbles in the rows and columns of an array that are not used."""
         moving = [x.padded(self.size[0], n) for x, n in ((self.rows, rows), (self.falling, cols))]
-        return replace(self, rows=moving[0], falling=moving[1], held=self.held.padded(rows, cols))
+        return self._replace(rows=moving[0], falling=moving[1], held=self.held.padded(rows, cols))
 
     def shown(self, shows: Callable[[Stream, int], Stream]) -> FoldTask:
         """With other values in the place of all its own."""
         rows, falling, held = (shows(x, self.number) for x in (self.rows, self.falling, self.held))
-        return replace(self, rows=rows, falling=falling, held=held)
+        return self._replace(rows=rows, falling=falling, held=held)
 
 
 class Landing(NamedTuple):
@@ -202,7 +204,7 @@ class SystolicArray:
             self.controller = HeldOperandController(self.rows, build.weight_registers)
             self.option = build.weight_registers
         self.tally = np.zeros(15, np.int64)
-        self.slot = self.residency = self.expected = 0
+        self.slot = self.residency = self.expected = self.due = 0
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
         self.twins: list[tuple[SystolicArray, Callable[[Stream, int], Stream]]] = []
@@ -252,14 +254,17 @@ class SystolicArray:
 
     def _enlist(self, *fold: int) -> None:
         """A fold is under way, as others are that are not yet through."""
-        (numbers, span), many = self.folds, len(self.folds.numbers)
+        numbers, (oldest, new) = self.folds.numbers, self.folds.span.tolist()
         through = self.edge - self.reach
-        while span[0] < span[1] and numbers[span[0] % many, [pe.START, pe.STEPS]].sum() < through:
-            span[0] += 1
-        if span[1] - span[0] == many:
+        while (
+            oldest < new
+            and sum(numbers[oldest % len(numbers), pe.START : pe.STEPS + 1].tolist()) < through
+        ):
+            oldest += 1
+        if new - oldest == len(numbers):
             raise HazardError(f"edge {self.edge}: more folds are under way than an array takes")
-        numbers[span[1] % many] = fold
-        span[1] += 1
+        numbers[new % len(numbers)] = fold
+        self.folds.span[:] = oldest, new + 1
 
     def feed(self, task: FoldTask, start: Start) -> None:
         """Give a fold's words to the ports, and its results room."""
@@ -285,7 +290,8 @@ class SystolicArray:
         sums, places, many = self.sums, self.places[:c], steps
         if self.outputs_held:
             places, many = self.places.reshape(self.rows, -1)[:r, :c].ravel(), int(task.opens)
-        while int((sums.given - self.picked)[places].max()) + many > len(sums.values):
+        self.due += many
+        while self.due > len(sums.values):
             values, kinds = (longer(x, self.picked) for x in (sums.values, sums.kinds))
             sums = self.sums = sums._replace(values=values, kinds=kinds)
         first, sums.given[places] = sums.given[places], sums.given[places] + many
@@ -305,6 +311,7 @@ class SystolicArray:
         clock = pe.clock_held_outputs if self.outputs_held else pe.clock_held_operand
         while self.edge < edge and self.tally[pe.LANDED] < goal:
             last = min(edge, self.edge + (AT_ONCE if self.watch is None else 1))
+            landed = int(self.tally[pe.LANDED])
             sides = pe.Sides(*(port.side for port in self.ports))
             option, multiplies = self.option, self.build.multiplies
             clock(
@@ -314,7 +321,8 @@ class SystolicArray:
                 twin.run_to(self.edge)
             if self.tally[pe.HAZARD]:
                 self._complain()
-            self._collect()
+            if self.tally[pe.LANDED] > landed:
+                self._collect()
             if self.watch is not None:
                 self.watch()
 
@@ -338,6 +346,7 @@ class SystolicArray:
             pe.pick(self.sums, one.places, one.first, one.values)
             if one.values.size:
                 self.picked[one.places] = until
+                self.due -= len(one.values)
             self.awaited.popleft()
             if self.ready is not None:
                 self.ready(one)
