@@ -29,7 +29,7 @@ NO_LOADS: Ints = np.zeros((0, 7), np.int64)
 NO_PADS = Pads(*np.zeros((3, 0, 0), np.int64))
 
 
-class _Products(NamedTuple):
+class _InPipeline(NamedTuple):
     """Products of one step on their way through the multipliers."""
 
     step: PlainStep
@@ -52,7 +52,7 @@ class BusArray(Planner):
         self.deliver: Callable[[Where, Ints, Ints, Ints], None] = self._to_level
         self.watch: Callable[[], None] | None = None
         self.stages = nest.arch.array.pipeline_stages
-        self.pipe: deque[_Products] = deque()  # the multipliers' stages
+        self.pipe: deque[_InPipeline] = deque()  # the multipliers' stages
         self.steps: deque[PlainStep] = deque()  # whose sums are not all out
         self.parts: list[Parts] = [Parts(*np.zeros((4, 0), np.int64))]  # that set out on chains
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
@@ -82,7 +82,7 @@ class BusArray(Planner):
             self.compute += len(settings)
             one, two = (self._operands(t, step, settings) for t in self.nest.problem.operands)
             self.now = step, first, [one[-1], two[-1]]
-            self.pipe.append(_Products(step, settings, due, one * two))
+            self.pipe.append(_InPipeline(step, settings, due, one * two))
             self._clock()
 
     def drain(self) -> None:
@@ -166,7 +166,7 @@ class BusArray(Planner):
             who = self.chains.first[out.who[mine]]
             self._leave(self.steps[k], set_out[mine], who, out.name[mine], out.value[mine])
 
-    def _add(self, products: _Products) -> None:
+    def _add(self, products: _InPipeline) -> None:
         """Products of consecutive edges are latched, be they padding's."""
         step, settings, due, values = products
         # a slot on padding has no sum to send along a chain, but takes as long to pass there
@@ -184,7 +184,7 @@ class BusArray(Planner):
             self._send(step, due + edge, mac, names, values)
         step.ended = bool(last)
 
-    def _add_in_pes(self, products: _Products, last: bool) -> None:
+    def _add_in_pes(self, products: _InPipeline, last: bool) -> None:
         (step, settings, due, values), pads = products, self.pads[self.acc]
         words, setting = step.words[self.acc], settings[0]
         if setting == step.slots[0]:

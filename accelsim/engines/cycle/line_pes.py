@@ -50,7 +50,7 @@ AWAY = -1 << ROW
 BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
 CHUNK = 4096  # so many PEs are clocked at a time: their registers fit the nearest cache
 
-# Places in the tally.  OTHER is the operand that does not move along the rows.
+# Latches in the tally.  OTHER is the operand that does not move along the rows.
 (MACS, ROWS_TAKEN, OTHER_TAKEN, SUMS_MADE, ROWS_FED, OTHER_FED, HELD_LATCHED, OPENED, LEFT,
  EDGE, LANDED, LAST_RESULT, SHIFTING, HAZARD, PLACE) = range(15)  # fmt: skip
 MISMATCH, UNEXPECTED, IN_USE = 1, 2, 3  # what HAZARD says
@@ -60,7 +60,7 @@ IN_PLACE, ACCUMULATORS, REGISTER = range(3)  # ways out of held sums
 PRELOAD, START, STEPS, ROWS, COLS, OPENS, CLOSES = range(7)
 
 
-class Folds(NamedTuple):
+class UnderWay(NamedTuple):
     """The folds that are under way: they tell what PEs do on a diagonal."""
 
     numbers: Ints  # [ring, numbers of a fold] the n-th at n modulo its length
@@ -84,7 +84,7 @@ class Sides(NamedTuple):
     held: Side
 
 
-class Sums(NamedTuple):
+class Latches(NamedTuple):
     """The sums of every place that latches results, a column or with held sums a PE: the n-th of
     a place at n modulo the ring, what it begins with until its result is there.
     """
@@ -137,7 +137,7 @@ def put(side: Side, start: int, values: Ints, kinds: Ints, marks: Ints) -> None:
 
 
 @kernel
-def land(sums: Sums, place: int, value: int, tally: Ints) -> None:
+def land(sums: Latches, place: int, value: int, tally: Ints) -> None:
     """A result is latched, the next one of its place."""
     n = sums.landed[place]
     if n == sums.given[place]:
@@ -149,7 +149,7 @@ def land(sums: Sums, place: int, value: int, tally: Ints) -> None:
 
 
 @kernel
-def pick(sums: Sums, places: Ints, first: Ints, values: Ints) -> None:
+def pick(sums: Latches, places: Ints, first: Ints, values: Ints) -> None:
     """Results [sums, places], of each place from its ``first`` on."""
     for n in range(values.shape[0]):
         for k in range(len(places)):
@@ -219,8 +219,8 @@ def count(
 
 @kernel
 def clock_held_operand(
-    last: int, goal: int, pes: HeldOperandPes, sides: Sides, folds: Folds, sums: Sums, tally: Ints,
-    registers: int, multiplies: bool,
+    last: int, goal: int, pes: HeldOperandPes, sides: Sides, folds: UnderWay, sums: Latches,
+    tally: Ints, registers: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
@@ -272,7 +272,7 @@ def meet_weights(moving_tag: Ints, held_tag: Ints, sums_tag: Ints, tally: Ints) 
 
 @kernel
 def open_fold(
-    pes: HeldOperandPes, folds: Folds, moving_tag: Ints, sums_tag: Ints, width: int, two: bool,
+    pes: HeldOperandPes, folds: UnderWay, moving_tag: Ints, sums_tag: Ints, width: int, two: bool,
     tally: Ints,
 ) -> None:  # fmt: skip
     """The first sums of a residency, which stand on a diagonal: with an operand one finds its
@@ -297,7 +297,7 @@ def open_fold(
 
 @kernel
 def shift_weights(
-    pes: HeldOperandPes, held: Side, folds: Folds, width: int, two: bool, tally: Ints
+    pes: HeldOperandPes, held: Side, folds: UnderWay, width: int, two: bool, tally: Ints
 ) -> None:
     """Weights with rows still to go move a row down, from the ports on; each stops in its own.
 
@@ -330,8 +330,8 @@ def shift_weights(
 
 @kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, sides: Sides, folds: Folds, sums: Sums, tally: Ints,
-    way_out: int, multiplies: bool,
+    last: int, goal: int, pes: HeldOutputPes, sides: Sides, folds: UnderWay, sums: Latches,
+    tally: Ints, way_out: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
@@ -382,8 +382,8 @@ def meet_operands(moving_tag: Ints, falling_tag: Ints, sums_tag: Ints, tally: In
 
 @kernel
 def begin(
-    pes: HeldOutputPes, folds: Folds, sums: Sums, moving_tag: Ints, falling_tag: Ints, width: int,
-    way_out: int, tally: Ints,
+    pes: HeldOutputPes, folds: UnderWay, sums: Latches, moving_tag: Ints, falling_tag: Ints,
+    width: int, way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
     """Sums that the first operands of a residency reach, on a diagonal, begin."""
     for n in range(folds.span[0], folds.span[1]):
@@ -408,8 +408,8 @@ def begin(
 
 @kernel
 def finish(
-    pes: HeldOutputPes, folds: Folds, sums: Sums, moving_tag: Ints, falling_tag: Ints, width: int,
-    way_out: int, tally: Ints,
+    pes: HeldOutputPes, folds: UnderWay, sums: Latches, moving_tag: Ints, falling_tag: Ints,
+    width: int, way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
     """Sums that got their last product, on a diagonal: read in place, or kept until their column
     shifts down.  With the sum of its lowest row in use all of a column sets out.
@@ -440,7 +440,7 @@ def finish(
 
 
 @kernel
-def shift_out(pes: HeldOutputPes, sums: Sums, width: int, tally: Ints) -> None:
+def shift_out(pes: HeldOutputPes, sums: Latches, width: int, tally: Ints) -> None:
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
     bottom = len(pes.out) - width
     for k in range(len(pes.out) - 1, 0, -1):

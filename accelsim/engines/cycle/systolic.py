@@ -210,13 +210,13 @@ class SystolicArray:
         self.twins: list[tuple[SystolicArray, Callable[[Stream, int], Stream]]] = []
         self.reach = 2 * (self.rows + self.cols)
         ring = 1 << (2 * self.reach).bit_length()
-        self.folds = pe.Folds(np.zeros((ring, 7), np.int64), np.zeros(2, np.int64))
+        self.folds = pe.UnderWay(np.zeros((ring, 7), np.int64), np.zeros(2, np.int64))
         # where results are latched: PEs, or the columns
         self.places = np.arange(self.cols * (self.rows if self.outputs_held else 1))
         self.picked, *counts = np.zeros((4, len(self.places)), np.int64)
         kind = np.int32 if build.narrow else np.int64
         room = [np.zeros((4, len(self.places)), x) for x in (kind, np.int16)]
-        self.sums = pe.Sums(*room, *counts)
+        self.sums = pe.Latches(*room, *counts)
         self.awaited: deque[Landing] = deque()
 
     @property

@@ -290,7 +290,7 @@ class Trace:
         import pandas as pd
 
         columns = pd.MultiIndex.from_product([[str(b) for b in self.boundaries], PRIMITIVES])
-        rows = np.array([x.moved.ravel() for x in self._frames], np.int64)
+        rows = np.array([x.moved for x in self._frames], np.int64).reshape(-1, len(columns))
         return pd.DataFrame(rows, index=pd.Index(self.edges, name="edge"), columns=columns)
 
     def moved(self, edge: int) -> dict[Boundary, Moved]:
