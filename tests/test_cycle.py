@@ -382,7 +382,7 @@ def test_a_wrong_word_is_noticed(monkeypatch):
 
     def miscounted(*arguments):
         clock(*arguments)
-        tally = arguments[6]
+        tally = arguments[8]
         tally[[pe.ROWS_FED, pe.OTHER_FED]] += random.randrange(2)
 
     monkeypatch.setattr(pe, "clock_held_operand", miscounted)

@@ -143,7 +143,8 @@ class _Folds(Lines):
         """Words with the values the level outside holds; sums begin at zero."""
         traffic = self.levels.traffic[tensor]
         if tensor == self.acc:
-            return words._replace(values=np.zeros_like(words.words))
+            zeros = np.zeros(words.words.shape, self.array.sums.values.dtype)
+            return words._replace(values=zeros)
         row = traffic.first_row[traffic.innermost]
         return words._replace(values=traffic.read(row, words.words, words.kinds))
 

@@ -76,14 +76,6 @@ class Side(NamedTuple):
     tags: Ints  # [edges, lines]
 
 
-class Sides(NamedTuple):
-    """What enters the rows, what falls down the columns, and held operands that shift in."""
-
-    rows: Side
-    falling: Side
-    held: Side
-
-
 class Latches(NamedTuple):
     """The sums of every place that latches results, a column or with held sums a PE: the n-th of
     a place at n modulo the ring, what it begins with until its result is there.
@@ -219,8 +211,8 @@ def count(
 
 @kernel
 def clock_held_operand(
-    last: int, goal: int, pes: HeldOperandPes, sides: Sides, folds: UnderWay, sums: Latches,
-    tally: Ints, registers: int, multiplies: bool,
+    last: int, goal: int, pes: HeldOperandPes, rows: Side, falling: Side, held: Side,
+    folds: UnderWay, sums: Latches, tally: Ints, registers: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
@@ -228,7 +220,7 @@ def clock_held_operand(
     shift down, of two ``registers`` to the second, and are swapped in by the first operand.
     tally[SHIFTING] is the last edge at which a shifted weight may be on its way.
     """
-    width, many, two = 1 + sides.falling.tags.shape[1], len(pes.held), registers == 2
+    width, many, two = 1 + falling.tags.shape[1], len(pes.held), registers == 2
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
@@ -236,8 +228,8 @@ def clock_held_operand(
         s = pes.begin[1] = slide(pes.falling, pes.falling_tag, pes.begin[1], width, many)
         moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
         total, total_tag = pes.falling[s + 1 : s + many], pes.falling_tag[s + 1 : s + many]
-        enter(sides.rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
-        enter(sides.falling, edge, total, total_tag, tally, OTHER_FED)
+        enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
+        enter(falling, edge, total, total_tag, tally, OTHER_FED)
         pes.falling_tag[s] = 0
         open_fold(pes, folds, moving_tag, total_tag, width, two, tally)
         for a in range(0, many - 1, CHUNK):
@@ -246,7 +238,7 @@ def clock_held_operand(
                 multiply(moving[a:z], pes.held[1 + a : 1 + z], total[a:z])
             meet_weights(moving_tag[a:z], pes.held_tag[1 + a : 1 + z], total_tag[a:z], tally)
         if edge <= tally[SHIFTING]:
-            shift_weights(pes, sides.held, folds, width, two, tally)
+            shift_weights(pes, held, folds, width, two, tally)
         for column in range(width - 1):
             if total_tag[many - width + column]:
                 land(sums, column, total[many - width + column], tally)
@@ -330,15 +322,15 @@ def shift_weights(
 
 @kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, sides: Sides, folds: UnderWay, sums: Latches,
-    tally: Ints, way_out: int, multiplies: bool,
+    last: int, goal: int, pes: HeldOutputPes, rows: Side, cols: Side, _: Side, folds: UnderWay,
+    sums: Latches, tally: Ints, way_out: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
     At an edge finished sums on their way out move down, operands move right and down, and each PE
     that got two adds their product.  tally[SHIFTING] is the number of sums on their way out.
     """
-    width, many = 1 + sides.falling.tags.shape[1], len(pes.sums)
+    width, many = 1 + cols.tags.shape[1], len(pes.sums)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
@@ -347,8 +339,8 @@ def clock_held_outputs(
         moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
         falling, falling_tag = pes.falling[f + 1 : f + many], pes.falling_tag[f + 1 : f + many]
         total, total_tag = pes.sums[1:], pes.sums_tag[1:]
-        enter(sides.rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
-        enter(sides.falling, edge, falling, falling_tag, tally, OTHER_FED)
+        enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
+        enter(cols, edge, falling, falling_tag, tally, OTHER_FED)
         pes.falling_tag[f] = 0
         if tally[SHIFTING]:
             shift_out(pes, sums, width, tally)

@@ -104,6 +104,7 @@ class Planner:
         self.pairs = pes.pairs_for(max(self.positions, *(x[1] for x in shapes.values()), 1))
         self.planned = 0
         self._ahead: Change | None = None
+        self._settled: dict[str, tuple[Any, Any]] = dict.fromkeys(self.kept, (None, None))
 
     def _apart(self, b: Boundary, loops: list[int]) -> Ints:
         """The number of some loops' positions at every child of a boundary, PE or MAC."""
@@ -164,6 +165,10 @@ class Planner:
     def settle(self, t: str, at: Where, active: Bools | None = None) -> Change:
         """Active PEs (those that take the step) get their words of it, so far only as planned."""
         active = self.takes_step(t, at) if active is None else active
+        key, (known, change) = (self.macs.key(t, at), active.tobytes()), self._settled[t]
+        if known == key:
+            nothing = np.full_like(self.state[t], NO_WORD)
+            return Change(change.slot, change.first, nothing, nothing)
         wanted = np.where(self.macs.exist(at, t), self._kept(t, at), NO_WORD)
         shape = self.state[t].shape
         change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
@@ -171,6 +176,7 @@ class Planner:
             raise HazardError(
                 f"a PE was given {lost} words of {t} more than the {shape[1]} its largest tile has"
             )
+        self._settled[t] = key, change
         return change
 
     def takes_step(self, t: str, at: Where) -> Bools:

@@ -177,7 +177,7 @@ class Port:
         while self.end - edge > len(self.side.tags):
             self.side = pe.Side(*(longer(ring, edge + 1) for ring in self.side))
         values = stream.values.astype(self.side.values.dtype, copy=False)
-        pe.put(self.side, start, values, stream.kinds, marks.astype(self.side.tags.dtype))
+        pe.put(self.side, start, values, stream.kinds, marks)
 
 
 class SystolicArray:
@@ -277,7 +277,7 @@ class SystolicArray:
             hops = np.arange(r, 0, -1) << pe.ROW
             self.ports[2].put(self.edge, start.preload, upwards, hops | residency)
             self.tally[pe.SHIFTING] = self.ports[2].end
-        marks = self.slot + np.arange(steps) << pe.STEP | residency
+        marks = (self.slot + np.arange(steps) << pe.STEP | residency).astype(np.int16)
         marks[0] |= pe.FIRST * task.opens
         marks[-1] |= pe.LAST * (not task.stays)
         for port, words in zip(self.ports, (task.rows, task.falling), strict=False):
@@ -312,11 +312,11 @@ class SystolicArray:
         while self.edge < edge and self.tally[pe.LANDED] < goal:
             last = min(edge, self.edge + (AT_ONCE if self.watch is None else 1))
             landed = int(self.tally[pe.LANDED])
-            sides = pe.Sides(*(port.side for port in self.ports))
-            option, multiplies = self.option, self.build.multiplies
+            rows, falling, held = (port.side for port in self.ports)
             clock(
-                last, goal, self.pes, sides, self.folds, self.sums, self.tally, option, multiplies
-            )
+                last, goal, self.pes, rows, falling, held, self.folds, self.sums, self.tally,
+                self.option, self.build.multiplies,
+            )  # fmt: skip
             for twin, _ in self.twins:
                 twin.run_to(self.edge)
             if self.tally[pe.HAZARD]:
