@@ -12,13 +12,13 @@ import numpy.typing as npt
 from accelsim.engines.cycle.controller import Outputs
 from accelsim.engines.cycle.line_pes import A_SUM, OPERAND
 from accelsim.engines.cycle.systolic import (
+    Build,
     FoldTask,
     Kind,
     Landing,
     PartialFolds,
     Stream,
-    by_step,
-    make_array,
+    SystolicArray,
 )
 
 
@@ -55,26 +55,38 @@ class Fold:
     stays: bool = False
 
 
-def task_of(kind: Kind, fold: Fold, width: int) -> FoldTask:
-    """What the array does of a fold; ``width`` columns of sums."""
+def task_of(kind: Kind, fold: Fold, width: int, opens: bool = True, number: int = 0) -> FoldTask:
+    """What the array does of a fold; ``width`` columns of sums, ``opens`` if they are new."""
     steps, rows = fold.rows.shape
     shape = (steps if kind == "held_operand" else rows), width
-    sums = Stream(
-        np.zeros((0, 0), np.int64), np.zeros(shape, np.int64), np.full(shape, A_SUM, np.int16)
-    )
-    held, cols = (None if x is None else stream_of(x) for x in (fold.held, fold.cols))
-    return FoldTask(
-        stream_of(fold.rows).by_edge(),
-        sums.by_edge() if kind == "held_operand" else sums,
-        held,
-        None if cols is None else cols.by_edge(),
-        fold.stays,
-    )
+    sums = Stream(*np.zeros((2, *shape), np.int64), np.full(shape, A_SUM, np.int16))
+    if fold.cols is not None:
+        cols = stream_of(fold.cols)
+        return FoldTask(stream_of(fold.rows), cols, sums, opens, fold.stays, number)
+    held = np.zeros((rows, width)) if fold.held is None else fold.held
+    opens = fold.held is not None
+    return FoldTask(stream_of(fold.rows), sums, stream_of(held), opens, number=number)
 
 
 def result_of(kind: Kind, landing: Landing) -> npt.NDArray[Any]:
     """Values of a fold's results as a matrix."""
-    return by_step(landing.values) if kind == "held_operand" else landing.values
+    sums = landing.task.falling if kind == "held_operand" else landing.task.held
+    return landing.values.reshape(sums.words.shape)
+
+
+class Latched:
+    """The edges at which each place of an array latches its results, the first first."""
+
+    def __init__(self, array: SystolicArray) -> None:
+        self.array, self.landed = array, array.sums.landed.copy()
+        self.edges: list[list[int]] = [[] for _ in self.landed]
+
+    def look(self) -> None:
+        """What has been latched since the last look is of this edge."""
+        for place in np.flatnonzero(self.array.sums.landed != self.landed):
+            self.edges[place].append(self.array.edge)
+            self.landed[place] += 1
+        assert (self.array.sums.landed == self.landed).all()
 
 
 def run_folds(
@@ -91,33 +103,30 @@ def run_folds(
     bubbles, which are zero.  Values are int64 and wrap there.  Raises ValueError for matrices that
     do not fit, HazardError if two words collide.
     """
-    array = make_array(
-        kind, R, C, overlap=overlap, weight_registers=weight_registers, outputs=outputs,
-        partial_folds=partial_folds,
-    )  # fmt: skip
+    build = Build(kind, R, C, overlap, weight_registers, outputs, partial_folds)
+    array = SystolicArray(build)
     landed: list[Landing] = []
-    edges: dict[int, dict[tuple[int, int], int]] = {}
-
-    def see() -> None:
-        for n, i, j, _ in array.latest:
-            edges.setdefault(n, {})[i, j] = array.edge
-
-    array.ready, array.watch = landed.append, see
-    width = 0
-    for fold in folds:
+    latched = Latched(array)
+    array.ready, array.watch = landed.append, latched.look
+    width, opens = 0, True
+    for number, fold in enumerate(folds):
         _check(kind, R, C, fold, width)
         wide = fold.cols if fold.held is None else fold.held
         width = width if wide is None else wide.shape[1]
-        array.issue(task_of(kind, fold, width))
+        array.issue(task_of(kind, fold, width, opens, number))
+        opens = not fold.stays
     array.drain()
-    # sums that move are of their fold, held ones of their residency
-    first = min(edges)
-    leave = [k for k, fold in enumerate(folds) if not fold.stays]
-    return sorted(
-        MatrixResult(x.number, i, j, edges[first + k][i, j], int(value))
-        for k, x in enumerate(sorted(landed, key=lambda x: leave.index(x.number)))
-        for (i, j), value in np.ndenumerate(result_of(kind, x))
-    )
+    results = []
+    for one in landed:
+        edges = [
+            latched.edges[place][first + n]
+            for n in range(len(one.values))
+            for place, first in zip(one.places.tolist(), one.first.tolist(), strict=True)
+        ]
+        values = np.ndenumerate(result_of(kind, one)) if edges else ()
+        for ((i, j), value), edge in zip(values, edges, strict=True):
+            results.append(MatrixResult(one.task.number, i, j, edge, int(value)))
+    return sorted(results)
 
 
 def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:

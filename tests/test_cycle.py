@@ -369,20 +369,20 @@ def test_a_wrong_word_is_noticed(monkeypatch):
     from accelsim.engines.cycle import clocking
     from accelsim.engines.cycle import line_pes as pe
 
-    stream = clocking.stream
+    read = clocking._Folds._read
 
-    def swapped(words, traffic):
-        one = stream(words, traffic)
-        return clocking.Stream(one.values[:, ::-1].copy(), one.words, one.kinds)
+    def swapped(self, tensor, words):
+        one = read(self, tensor, words)
+        return one._replace(values=one.values[:, ::-1].copy())
 
-    monkeypatch.setattr(clocking, "stream", swapped)
+    monkeypatch.setattr(clocking._Folds, "_read", swapped)
     assert any("outputs" in w for w in differences(nest)[0])
     monkeypatch.undo()
     clock = pe.clock_held_operand
 
     def miscounted(*arguments):
         clock(*arguments)
-        tally = arguments[7]
+        tally = arguments[8]
         tally[[pe.ROWS_FED, pe.OTHER_FED]] += random.randrange(2)
 
     monkeypatch.setattr(pe, "clock_held_operand", miscounted)

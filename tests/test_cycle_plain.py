@@ -10,10 +10,10 @@ import pytest
 import accelsim as acc
 from accelsim.engines import cycle
 from accelsim.engines.cycle.addresses import NO_WORD
+from accelsim.engines.cycle.bus_pes import NEVER, Change, pairs_for, settle
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.chain import Chains, Parts
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.pads import NEVER, Change, NameTable, settle
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
@@ -160,7 +160,7 @@ def test_a_word_stays_in_its_place(lanes):
         wanted, active = random_wanted(rng, settings, pes * lanes), rng.random(pes) < 0.7
         before, shape = names.copy(), names.shape
         change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
-        assert not settle(names, wanted, lanes, active, NameTable(*np.zeros((3, 64), int)), change)
+        assert not settle(names, wanted, lanes, active, pairs_for(16), change)
         for pe in range(pes):
             mine = wanted[:, pe * lanes : pe * lanes + lanes]
             if not active[pe]:
@@ -183,9 +183,7 @@ def test_words_without_room_are_counted():
     names = np.full((1, 2), NO_WORD)
     wanted = np.array([[5], [6], [7], [8]])
     change = Change(np.full((4, 1), NEVER), *np.full((3, 1, 2), NEVER))
-    assert (
-        settle(names, wanted, 1, np.ones(1, bool), NameTable(*np.zeros((3, 8), int)), change) == 2
-    )
+    assert settle(names, wanted, 1, np.ones(1, bool), pairs_for(4), change) == 2
 
 
 # -- the chain itself ------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ from clocked_matrices import Fold, result_of, run_folds, task_of
 from accelsim.engines.cycle import HazardError, systolic
 from accelsim.engines.cycle.controller import Start
 from accelsim.engines.cycle.systolic import (
+    Build,
     FoldTask,
-    HeldOperandArray,
     Kind,
     SystolicArray,
-    make_array,
 )
 
 Size = tuple[int, int, int]  # T, r, c
@@ -152,19 +151,14 @@ def test_the_last_fold_need_not_end_last():
 
 def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[FoldTask]:
     return [
-        task_of(kind, x, size[2]) for x, size in zip(folds_of(kind, sizes)[0], sizes, strict=True)
+        task_of(kind, x, size[2], number=k)
+        for k, (x, size) in enumerate(zip(folds_of(kind, sizes)[0], sizes, strict=True))
     ]
 
 
 def array_of(option: str, R: int, C: int, **more: Any) -> SystolicArray:
     kind, options = OPTIONS[option]
-    plain = {
-        "overlap": False,
-        "weight_registers": 1,
-        "outputs": "in_place",
-        "partial_folds": "exact",
-    }
-    return make_array(kind, R, C, **{**plain, **options, **more})
+    return SystolicArray(Build(kind, R, C, **{**options, **more}))
 
 
 def starts(option: str, R: int, C: int, sizes: Sequence[Size]) -> list[Start]:
@@ -190,7 +184,7 @@ def disturbed(
     right = []
 
     def check(landing: Any) -> None:
-        whole = want[landing.number]
+        whole = want[landing.task.number]
         right.append(
             np.array_equal(result_of(kind, landing)[: len(whole), : whole.shape[1]], whole)
         )
@@ -287,8 +281,8 @@ def test_results_are_taken_up_after_any_number_of_edges(option, monkeypatch):
             array.issue(task)
         array.drain()
         ends.add(array.last_result)
-        assert sorted(x.number for x in landed) == list(range(len(sizes)))
-        assert all(np.array_equal(result_of(kind, x), wants[x.number]) for x in landed)
+        assert sorted(x.task.number for x in landed) == list(range(len(sizes)))
+        assert all(np.array_equal(result_of(kind, x), wants[x.task.number]) for x in landed)
     assert len(ends) == 1
 
 
@@ -359,7 +353,6 @@ def test_matrices_that_do_not_fit():
 def test_a_word_that_is_lost_is_noticed():
     """A row's operand vanishing on its way leaves a sum one product short."""
     array = array_of("weights, no overlap", 3, 3)
-    assert isinstance(array, HeldOperandArray)
     (task,) = tasks_of("held_operand", [(4, 3, 3)])
     array.issue(task)
     array.run_to(5)

@@ -29,10 +29,10 @@ and two that do not belong together raise HazardError.
     lines, planning       what a fold or a step asks of the array
     controller            when a fold may start: register reservations
     line_pes, systolic    the array of lines: its PEs; how folds go through it
-    pads, chain, buses    the array of buses: places of words in PEs; links; its clock
-    sampling              one fold of each kind, multiplied
+    bus_pes, chain, buses the array of buses: its PEs; their links; its clock
+    sampling              one step of each kind on buses, multiplied
     trace, recording      what every PE held, to be looked at
-    clocking              the runs themselves: read first
+    clocking              the runs themselves, and folds on lines: read first
 """
 
 from accelsim.engines.cycle.clocking import run

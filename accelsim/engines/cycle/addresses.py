@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
-from accelsim.engines.cycle.line_pes import A_SUM, OPERAND, PADDING, READ
+from accelsim.engines.cycle.line_pes import A_SUM, OPERAND, PADDING
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.mapping.skeleton import Kept
 from accelsim.workload.problem import DIMS, RANKS, TENSORS
@@ -76,12 +76,6 @@ def inside(row: Ints, column: Ints, window: Window) -> Bools:
     """Which points lie in a window."""
     (top, bottom), (left, right) = window
     return np.asarray((row >= top) & (row < bottom) & (column >= left) & (column < right))
-
-
-def no_padding(nest: Nest, addresses: Ints, window: Window) -> Bools:
-    """Which ifmap addresses lie in a window."""
-    p = nest.problem
-    return inside(addresses // p.W % p.H, addresses % p.W, window)
 
 
 class Form(NamedTuple):
@@ -154,14 +148,16 @@ class Touched(NamedTuple):
     addresses: Ints
     kinds: Ints
 
-    @property
-    def read(self) -> Bools:
-        """Which words the level that feeds the MACs has."""
-        return np.asarray(self.kinds & READ > 0)
-
     def cut(self, rows: Any, columns: Any) -> Touched:
         """At some places of both axes."""
         return Touched(*(np.ascontiguousarray(x[rows, columns]) for x in self))
+
+
+class OnGrid(NamedTuple):
+    """Coordinates of a chain's dimensions and whether they exist, both broadcast over a grid."""
+
+    point: dict[str, Ints]
+    exists: Bools
 
 
 class Macs:
@@ -185,30 +181,49 @@ class Macs:
             c.name: [i for i in c.loops if i not in self.positions] for c in nest.chains
         }
         self.looped = [c for c in nest.chains if c.loops]
+        self.along = [
+            [
+                i
+                for c in self.looped
+                if not axis.keys().isdisjoint(c.loops)
+                for i in self.outside[c.name]
+            ]
+            for axis in (first, second)
+        ]
         self.of = {t: [c for c in self.looped if c.depends(t)] for t in TENSORS}
         self.forms = {t: form(nest, t, nest.levels) for t in TENSORS}
         self._known: Kept[Any] = Kept(MOST_KNOWN)
         self._touched: Kept[Touched] = Kept(max(1, MOST_WORDS // prod(self.shape)))
 
-    def chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
-        """Coordinates of a chain's dimensions and whether they exist, the loops outside the PEs
-        standing at ``at``; both broadcast over the grid.
-        """
+    def chain(self, chain: Chain, at: Where) -> OnGrid:
+        """A chain's dimensions, the loops outside the PEs standing at ``at``."""
         key = (chain.name, *[at[i] for i in self.outside[chain.name]])
-        known: tuple[dict[str, Ints], Bools] = self._known.of(key, lambda: self._chain(chain, at))
+        known: OnGrid = self._known.of(key, lambda: self._chain(chain, at))
         return known
 
-    def _chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
+    def _chain(self, chain: Chain, at: Where) -> OnGrid:
         index = {i: self.positions[i] if i in self.positions else at[i] for i in chain.loops}
         piece = self.nest.pieces(chain, index)
         point = {p: np.atleast_2d(x) for p, x in coordinates(chain, piece).items()}
-        return point, np.atleast_2d(piece.exists)
+        return OnGrid(point, np.atleast_2d(piece.exists))
+
+    def used(self, at: Where, axis: int) -> Ints:
+        """Where on an axis of the grid there are MACs, if no chain has loops on both."""
+
+        def find() -> Ints:
+            there: Any = np.bool_(True)
+            for c in self.looped:
+                there = there & self.chain(c, at).exists.any(axis=1 - axis)
+            return np.flatnonzero(np.broadcast_to(there, self.shape[axis]))
+
+        used: Ints = self._known.of((axis, *[at[i] for i in self.along[axis]]), find)
+        return used
 
     def exist(self, at: Where, tensor: str | None = None) -> Bools:
         """Whether there is a MAC; or only whether there is one in the tensor's own dimensions."""
         there: Any = np.bool_(True)
         for c in self.looped if tensor is None else self.of[tensor]:
-            there = there & self.chain(c, at)[1]
+            there = there & self.chain(c, at).exists
         return np.broadcast_to(there, self.shape)
 
     def key(self, tensor: str, at: Where) -> tuple[int, ...]:
@@ -250,7 +265,7 @@ class Macs:
     def part(self, tensor: str, chain: Chain, at: Where) -> Ints:
         """What a chain adds to the numbers, [4, 1 or first axis, 1 or second axis]."""
         key = (tensor, chain.name, *[at[i] for i in self.outside[chain.name]])
-        part: Ints = self._known.of(key, lambda: self.forms[tensor].of(self.chain(chain, at)[0]))
+        part: Ints = self._known.of(key, lambda: self.forms[tensor].of(self.chain(chain, at).point))
         return part
 
 

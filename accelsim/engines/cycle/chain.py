@@ -31,20 +31,16 @@ class Parts(NamedTuple):
 
 
 class Links(NamedTuple):
-    """The registers of all chains: name and value each.
+    """The registers of all chains, the last axis name and value.
 
     Parts wait in a ring of as many edges as a sum is under way, and so do column sums.
     """
 
     place: Ints  # [chain row column, PEs]
-    part_name: Ints  # [edges, chains, columns, rows]
-    part: Ints
-    down_name: Ints  # [chains, columns, rows] the vertical links
-    down: Ints
-    column_name: Ints  # [edges, chains, columns]
-    column: Ints
-    across_name: Ints  # [chains, columns] the horizontal links, in the last row
-    across: Ints
+    part: Ints  # [edges, chains, columns, rows, 2]
+    down: Ints  # [chains, columns, rows, 2] the vertical links
+    column: Ints  # [edges, chains, columns, 2]
+    across: Ints  # [chains, columns, 2] the horizontal links, in the last row
 
 
 class Chains:
@@ -60,12 +56,11 @@ class Chains:
         self.length = (rows - 1) + (cols - 1)
         self.first = np.unique(chain, return_index=True)[1]
         self.edge = self.under_way = 0
-        shapes = (
-            (rows + cols, chains, cols, rows), (chains, cols, rows), (rows + cols, chains, cols),
-            (chains, cols),
-        )  # fmt: skip
-        registers: Any = [f(s) for s in shapes for f in (lambda s: np.full(s, NOBODY), np.zeros)]
+        edges, sums, last = (rows + cols,), (chains, cols, rows), (chains, cols)
+        registers: Any = [np.zeros((*x, 2)) for x in (edges + sums, sums, edges + last, last)]
         self.links = Links(place, *(x.astype(np.int64) for x in registers))
+        for x in self.links[1:]:
+            x[..., 0] = NOBODY
 
     def clock(self, last: int, parts: Parts) -> Parts:
         """Clock up to an edge: parts set out at theirs, every sum moves on by a link an edge.
@@ -86,68 +81,61 @@ class Chains:
         """Values, names and fullness of every PE's registers: ``down`` and, in the last row,
         ``across``.
         """
-        chain, row, col = self.links.place
-        down, across = self.links.down_name[chain, col, row], self.links.across_name[chain, col]
-        last = row == self.links.down.shape[2] - 1
-        return {
-            "down": (self.links.down[chain, col, row], down, down != NOBODY),
-            "across": (self.links.across[chain, col], across, (across != NOBODY) & last),
-        }
+        (chain, row, col), _, down, _, across = self.links
+        registers = {"down": down[chain, col, row].T, "across": across[chain, col].T}
+        there = {"down": row >= 0, "across": row == down.shape[2] - 1}
+        return {k: (x[1], x[0], (x[0] != NOBODY) & there[k]) for k, x in registers.items()}
 
 
 @kernel
 def hop(first: int, last: int, links: Links, parts: Parts, out: Parts) -> int:
     """Clock edges ``first`` to ``last``; how many sums came out, or what went wrong."""
-    chains, cols, rows = links.down.shape
+    chains, cols, rows = links.down.shape[:3]
     k = n = wrong = 0
     for edge in range(first, last + 1):
         now = edge % len(links.part)
         for who in range(links.place.shape[1]):
             chain, row, col = links.place[0, who], links.place[1, who], links.place[2, who]
-            links.part_name[now, chain, col, row] = NOBODY
+            links.part[now, chain, col, row, 0] = NOBODY
         while k < len(parts.edge) and parts.edge[k] == edge:
             who = parts.who[k]
             chain, row, col = links.place[0, who], links.place[1, who], links.place[2, who]
-            if links.part_name[now, chain, col, row] != NOBODY:
+            part = links.part[now, chain, col, row]
+            if part[0] != NOBODY:
                 wrong = TWO_AT_ONCE
-            links.part_name[now, chain, col, row] = parts.name[k]
-            links.part[now, chain, col, row] = parts.value[k]
+            part[0], part[1] = parts.name[k], parts.value[k]
             k += 1
         for chain in range(chains):
             for col in range(cols):
-                name, value = links.down_name[chain, col], links.down[chain, col]
-                part = links.part_name[:, chain, col], links.part[:, chain, col]
-                wrong = min(wrong, move_on(edge, part[0], part[1], name, value))
-                links.column_name[now, chain, col] = name[rows - 1]
-                links.column[now, chain, col] = value[rows - 1]
-            name, value = links.across_name[chain], links.across[chain]
-            part = links.column_name[:, chain], links.column[:, chain]
-            wrong = min(wrong, move_on(edge, part[0], part[1], name, value))
-            if name[cols - 1] != NOBODY:
+                link = links.down[chain, col]
+                wrong = min(wrong, move_on(edge, links.part[:, chain, col], link))
+                for x in range(2):
+                    links.column[now, chain, col, x] = link[rows - 1, x]
+            link = links.across[chain]
+            wrong = min(wrong, move_on(edge, links.column[:, chain], link))
+            if link[cols - 1, 0] != NOBODY:
                 out.edge[n], out.who[n] = edge, chain
-                out.name[n], out.value[n] = name[cols - 1], value[cols - 1]
+                out.name[n], out.value[n] = link[cols - 1, 0], link[cols - 1, 1]
                 n += 1
     return wrong if wrong else n
 
 
 @kernel
-def move_on(edge: int, part_name: Ints, part: Ints, link_name: Ints, link: Ints) -> int:
-    """The edge of one line of links [PEs]: each takes the sum of the one before it, and adds the
-    part that has waited for it as many edges as it stands along the line.
-
-    part_name, part   [edges, PEs]
+def move_on(edge: int, part: Ints, link: Ints) -> int:
+    """The edge of one line of links [PEs, 2]: each takes the sum of the one before it, and adds the
+    part [edges, PEs, 2] that has waited for it as many edges as it stands along the line.
 
     Links are walked against the way of the sums, so that each takes what the one before it had.
     """
     wrong = 0
     for i in range(len(link) - 1, -1, -1):
-        at = (edge - i) % len(part)
-        name, value = part_name[at, i], part[at, i]
-        if i and link_name[i - 1] != NOBODY:
-            came = link_name[i - 1]
+        mine = part[(edge - i) % len(part), i]
+        name, value = mine[0], mine[1]
+        if i and link[i - 1, 0] != NOBODY:
+            came = link[i - 1, 0]
             if name != NOBODY and name != came:
                 wrong = MEETS_ANOTHER
-            value = link[i - 1] + (value if name == came else 0)
+            value = link[i - 1, 1] + (value if name == came else 0)
             name = came
-        link_name[i], link[i] = name, value
+        link[i, 0], link[i, 1] = name, value
     return wrong

@@ -8,9 +8,9 @@ gets in each of them (``addresses``) and clocks the array, of systolic lines (``
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,22 +18,15 @@ import numpy.typing as npt
 from accelsim.engines.cycle import line_pes as pe
 from accelsim.engines.cycle.addresses import Where
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.levels import Traffic, steps
-from accelsim.engines.cycle.lines import FoldWork, Lines, stream
+from accelsim.engines.cycle.levels import Levels, steps
+from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.recording import record_buses, record_lines
 from accelsim.engines.cycle.sampling import StepSampler
-from accelsim.engines.cycle.systolic import (
-    FoldTask,
-    HeldOperandArray,
-    HeldOutputsArray,
-    Landing,
-    Stream,
-    make_array,
-)
+from accelsim.engines.cycle.systolic import Build, FoldTask, Kind, Landing, Stream, SystolicArray
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved, Moves
 from accelsim.engines.run import Run
-from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.nest import Nest
 
 Data = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
@@ -63,242 +56,194 @@ def run(nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | No
     if sample_folds:
         data = {t: np.zeros(nest.problem.shape(t), np.int8) for t in nest.problem.operands}
         data["bias"] = np.zeros((nest.problem.G, nest.problem.M), np.int8)
-        return (
-            _SampledSystolic(nest, data).run() if nest.arch.systolic else _sampled_plain(nest, data)
+    levels, folds = Levels(nest, data), 0
+    array = _array(nest, levels, sample_folds, trace)
+    for at, following in _with_next(steps(nest)):
+        levels.operands_to(at)
+        fold = array.plan(at, following)
+        if trace is not None and array.edge <= trace.last:
+            trace.fold(fold.number, at, fold.slots)
+        array.carry_out(fold)
+        folds += 1
+    array.drain()
+    outputs: Any = levels.sums.finish()
+    cycles = array.last_result
+    if trace is not None:
+        trace.close(cycles)
+    how: dict[str, Any] = {"folds_total": folds, "folds_run": folds}
+    if sample_folds:
+        outputs, how["folds_run"] = None, len(array.known)
+        how["sampled"] = (
+            f"sampled: {len(array.known)} of {folds} folds clocked, one of each kind, "
+            f"and their counts multiplied; "
+            f"counts and cycles are exact, outputs are not computed"
         )
-    return _Systolic(nest, data, trace).run() if nest.arch.systolic else _plain(nest, data, trace)
+    return Run(outputs, array.moves(), array.macs_done, array.compute, array.active, cycles, **how)
 
 
-class Levels:
-    """All three tensors in the levels outside the PEs, and what crosses every boundary."""
+def _array(nest: Nest, levels: Levels, sample: bool, trace: Trace | None) -> Any:
+    """What carries out the folds of a nest: ``plan`` says what is to be done in one, ``carry_out``
+    does it, and in the end there is what was counted.
+    """
+    if nest.arch.systolic:
+        if sample:
+            return _SampledFolds(nest, levels)
+        folds = _Folds(nest, levels, traced=trace is not None)
+        if trace is not None:
+            record_lines(folds.array, folds, trace, folds.moves)
+        return folds
+    array = BusArray(nest, levels)
+    if sample:
+        return StepSampler(array)
+    if trace is not None:
+        record_buses(array, trace, array.moves)
+    return array
 
-    def __init__(self, nest: Nest, data: Data) -> None:
-        self.nest, self.acc = nest, nest.problem.accumulated
-        self.moves = {b: Moved() for b in nest.boundaries}
-        start = {t: np.ascontiguousarray(data[t]).ravel() for t in nest.problem.operands}
-        sums = np.zeros(nest.problem.shape(self.acc), np.int64)
-        if nest.problem.bias and nest.problem.direction == "forward":
-            sums += data["bias"].astype(np.int64)[None, :, :, None, None]
-        start[self.acc] = sums.ravel()
-        self.traffic = {t: Traffic(nest, t, self.moves, x) for t, x in start.items()}
-        self.sums = self.traffic[self.acc]
 
-    def operands_to(self, at: Where) -> None:
-        """Move on to a step, operands only."""
-        for t in self.nest.problem.operands:
-            self.traffic[t].advance(at)
-
-
-class _Systolic:
+class _Folds(Lines):
     """Folds of a nest on systolic lines, every one clocked."""
 
-    def __init__(self, nest: Nest, data: Data, trace: Trace | None = None) -> None:
-        self.nest, self.lines, self.trace = nest, Lines(nest), trace
-        self.levels = Levels(nest, data)
-        every = [self.levels.traffic[t].values.dtype for t in nest.problem.operands]
-        self.narrow = nest.arch.bits.psum <= 32 and every == [np.int16] * len(every)
-        self.array = self._array()
+    def __init__(self, nest: Nest, levels: Levels, traced: bool = False) -> None:
+        super().__init__(nest)
+        self.levels = levels
+        every = [levels.traffic[t].values.dtype for t in nest.problem.operands]
+        narrow = nest.arch.bits.psum <= 32 and every == [np.int16] * len(every) and not traced
+        kind: Kind = "held_outputs" if self.outputs_held else "held_operand"
+        options = "overlap", "weight_registers", "outputs", "partial_folds"
+        self.build = Build(
+            kind,
+            self.rows,
+            self.cols,
+            narrow=narrow,
+            **{x: getattr(nest.arch.array, x) for x in options},
+        )
+        self.array = SystolicArray(self.build)
         self.array.ready = self._arrived
-        # folds whose sums have not all landed: number, step, whether they stay in the array
-        self.waiting: deque[tuple[int, Where, bool]] = deque()
-        self.arrived: dict[int, Landing] = {}
-        if trace is not None:
-            record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
+        self.compute = self.active = self.number = 0
+        self.opens, self.next = True, cast(FoldTask | None, None)
 
-    def _array(self) -> HeldOperandArray | HeldOutputsArray:
-        array, lines = self.nest.arch.array, self.lines
-        return make_array(
-            "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
-            overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
-            partial_folds=array.partial_folds, narrow=self.narrow,
-        )  # fmt: skip
-
-    def run(self) -> Run:
-        folds, compute, active, new = 0, 0, 0, True
-        for fold, following in _with_next(self.lines.fold(at) for at in steps(self.nest)):
-            leaves = following is None or self.lines.changes(fold, following)
-            self.levels.operands_to(fold.at)
-            self._issue(fold, self._task(fold, new, leaves), new, leaves)
-            new, folds = leaves, folds + 1
-            compute += len(fold.inside)
-            active = max(active, fold.r * fold.c)
-        tally, cycles, clocked = self._end()
-        result = self.levels.sums.finish()
-        moves, macs = self._counted(tally), int(tally[pe.MACS])
-        if self.trace is not None:
-            self.trace.close(cycles)
-        return _outcome(result, moves, macs, compute, active, cycles, folds, clocked)
-
-    def _end(self) -> tuple[pe.Ints, int, int | None]:
-        """All folds are issued: what was counted, the edge of the last result, and of a sampled run
-        how many were clocked.
-        """
-        self.array.drain()
-        assert not self.waiting and not self.arrived
-        return self.array.tally, self.array.last_result, None
-
-    def _task(self, fold: FoldWork, new: bool, leaves: bool) -> FoldTask:
+    def plan(self, at: Where, following: Where | None) -> FoldTask:
         """A fold's work for the array."""
-        lines, traffic = self.lines, self.levels.traffic
-        rows = stream(lines.streamed(lines.along_rows, fold), traffic[lines.along_rows])
-        cols = lines.streamed(lines.along_cols, fold)
-        if lines.outputs_held:
-            falling = stream(cols, traffic[lines.along_cols])
-            return FoldTask(rows, fold.holds, None, falling, not leaves)
-        held = stream(fold.holds, traffic[lines.held]) if new else None
-        return FoldTask(rows, cols, held)
+        fold = self.next or self.fold(at)
+        self.next = None if following is None else self.fold(following)
+        opens, self.opens = self.opens, self.next is None or self.changes(fold, self.next)
+        self.number += 1
+        self.compute += len(fold.slots)
+        self.active = max(self.active, fold.names.size)
+        return fold._replace(
+            rows=self._read(self.along_rows, fold.rows),
+            falling=self._read(self.along_cols, fold.falling),
+            held=self._read(self.held, fold.held),
+            opens=opens,
+            stays=self.outputs_held and not self.opens,
+            number=self.number - 1,
+        )
 
-    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
-        self.waiting.append((self.array.issued, fold.at, task.stays))
-        if self.trace is not None and self.array.edge <= self.trace.last:
-            self.trace.fold(self.array.issued, fold.at, fold.inside)
+    def _read(self, tensor: str, words: Stream) -> Stream:
+        """Words with the values the level outside holds; sums begin at zero."""
+        traffic = self.levels.traffic[tensor]
+        if tensor == self.acc:
+            zeros = np.zeros(words.words.shape, self.array.sums.values.dtype)
+            return words._replace(values=zeros)
+        row = traffic.first_row[traffic.innermost]
+        return words._replace(values=traffic.read(row, words.words, words.kinds))
+
+    def carry_out(self, task: FoldTask) -> None:
+        """Clock the array until it can take a further fold."""
         self.array.issue(task)
 
+    def drain(self) -> None:
+        """Clock until every result is there."""
+        self.array.drain()
+
     def _arrived(self, landing: Landing) -> None:
-        """Results arrive at the level outside in the order of the folds."""
-        self.arrived[landing.number] = landing
-        while self.waiting and (self.waiting[0][2] or self.waiting[0][0] in self.arrived):
-            number, at, stays = self.waiting.popleft()
-            if stays:
-                self.levels.sums.advance(at)
-            else:
-                done = self.arrived.pop(number)
-                self._land(at, done.words, done.values)
+        """Results arrive at the level outside."""
+        task, sums = landing.task, self.levels.sums
+        words = (task.held if self.outputs_held else task.falling).words
+        sums.advance(task.at)
+        if not task.stays:
+            b = self.outer[self.acc]
+            sums.land(b, b.parent, 0, words.ravel(), landing.values.ravel())
 
-    def _land(self, at: Where, sums: Any, values: Any) -> None:
-        b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
-        traffic.advance(at)
-        traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
+    @property
+    def edge(self) -> int:
+        return self.array.edge
 
-    def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
+    @property
+    def last_result(self) -> int:
+        return self.array.last_result
+
+    @property
+    def tally(self) -> pe.Ints:
+        """What was counted."""
+        return self.array.tally
+
+    @property
+    def macs_done(self) -> int:
+        return int(self.tally[pe.MACS])
+
+    def moves(self) -> Moves:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
-        lines, moves, n = self.lines, dict(self.levels.moves), [int(x) for x in tally]
-        rows, cols, held = (
-            lines.outer[t] for t in (lines.along_rows, lines.along_cols, lines.held)
-        )
-        inner = lines.inner
-        made = n[pe.SUMS_MADE]
+        moves, n = dict(self.levels.moves), self.tally.tolist()
+        rows, cols, held = (self.outer[t] for t in (self.along_rows, self.along_cols, self.held))
+        made, landed = n[pe.SUMS_MADE], moves[self.outer[self.acc]]
         moves[rows] = Moved(taken=n[pe.ROWS_TAKEN], read=n[pe.ROWS_FED])
-        if lines.outputs_held:
-            landed = moves[held]
+        if self.outputs_held:
             moves[cols] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_FED])
-            moves[held] = Moved(drained=n[pe.LEFT], arrived=landed.arrived, updated=landed.updated)
-            zeros = self.nest.arch.first_read == self.nest.arch.level_names[lines.pe]
+            moves[held] = replace(landed, drained=n[pe.LEFT])
+            zeros = self.nest.arch.first_read == self.nest.arch.level_names[self.pe]
             opened = 0 if zeros else n[pe.OPENED]
-            moves[inner] = Moved(drained=made, arrived=made, updated=made - opened)
+            moves[self.inner] = Moved(drained=made, arrived=made, updated=made - opened)
         else:
-            landed = moves[cols]
             moves[held] = Moved(taken=n[pe.HELD_LATCHED], read=n[pe.OTHER_FED])
-            moves[inner] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_TAKEN])
-            moves[cols] = Moved(drained=made, arrived=landed.arrived, updated=landed.updated)
+            moves[self.inner] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_TAKEN])
+            moves[cols] = replace(landed, drained=made)
         return moves
 
 
-class _SampledSystolic(_Systolic):
+class _SampledFolds(_Folds):
     """Folds of a nest on systolic lines, one clocked of each kind; the controller is asked for the
     start of every fold.
+
+    A fold's way through the array and its counts depend on its size, on how many of its words are
+    real, and on what it finds and leaves.
     """
 
-    def __init__(self, nest: Nest, data: Data) -> None:
-        super().__init__(nest, data)
-        # by kind: edges from the first operand to the last result, counts, how many there are
+    last_result = 0
+    tally = np.zeros(1)
+
+    def __init__(self, nest: Nest, levels: Levels) -> None:
+        super().__init__(nest, levels)
+        # by kind: edges from the first operand to the last result, counts
         self.known: dict[Any, tuple[int, pe.Ints]] = {}
-        self.times: dict[Any, int] = {}
-        self.last_result = 0
+        self.last_result, self.tally = 0, np.zeros_like(self.array.tally)
 
-    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
-        """A fold's way through the array and its counts depend on its size, on how many of its
-        words are real, and on what it finds and leaves.
-        """
-        real = [_real(x) for x in (task.rows, task.cols, task.held)]
-        real.append(_real(task.sums))
-        held = int(np.count_nonzero(fold.held.names >= 0))
-        kind = (fold.r, fold.c, len(fold.inside), new, leaves, held, *real)
+    def carry_out(self, task: FoldTask) -> None:
+        kinds = [x.kinds for x in (task.rows, task.falling, task.held)]
+        real = [np.count_nonzero(x & bit) for x in kinds for bit in (pe.WORD, pe.READ)]
+        kind = (*task.size, task.opens, task.stays, *real)
         if kind not in self.known:
-            array = self._array()
-            if not new:
-                lines = self.lines
-                array.place_held(stream(fold.holds, self.levels.traffic[lines.held]))
-            start = array.issue(task)
+            self.known[kind] = self._clocked(task)
+        after = self.last_result + 1 if task.opens and not self.build.overlap else 1
+        start = self.array.reserve(task, after)
+        edges, tally = self.known[kind]
+        self.last_result = max(self.last_result, start.operand + edges)
+        self.tally += tally
+        words = (task.held if self.outputs_held else task.falling).words
+        self._arrived(Landing(task, np.zeros_like(words)))
+
+    def _clocked(self, task: FoldTask) -> tuple[int, pe.Ints]:
+        """Edges and counts of a fold by itself; what it goes on with is left by another one."""
+        array = SystolicArray(self.build)
+        before = task._replace(opens=True, stays=self.outputs_held)
+        for one in [task] if task.opens else [before, task]:
+            counted, start = array.tally.copy(), array.issue(one)
             array.drain()
-            array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
-            self.known[kind] = array.last_result - start.operand, array.tally
-        self.times[kind] = self.times.get(kind, 0) + 1
-        after = self.last_result + 1 if new and not self.array.overlap else 1
-        start = self.array.reserve(task, new=new, after=after)
-        self.last_result = max(self.last_result, start.operand + self.known[kind][0])
-        if task.stays:
-            self.levels.sums.advance(fold.at)
-        else:
-            self._land(fold.at, task.sums.words, np.zeros_like(task.sums.words))
+            array.run_to(array.ports[0].end + array.cols)  # operands that still move are taken
+        return array.last_result - start.operand, array.tally - counted
 
-    def _end(self) -> tuple[pe.Ints, int, int | None]:
-        total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())
-        return np.asarray(total), self.last_result, len(self.known)
-
-
-def _real(x: Stream | None) -> tuple[int, int]:
-    """How many are words, and how many of them the level outside reads."""
-    if x is None:
-        return 0, 0
-    return int(np.count_nonzero(x.words >= 0)), int(np.count_nonzero(x.kinds & pe.READ))
-
-
-def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:
-    """Steps of a nest on a plain array, every one clocked."""
-    levels, folds = Levels(nest, data), 0
-    array = BusArray(nest, levels.traffic)
-    if trace is not None:
-        record_buses(array, trace, lambda: levels.moves)
-    for at, following in _with_next(steps(nest)):
-        levels.operands_to(at)
-        step = array.plan(at, following)
-        if trace is not None and array.edge <= trace.last:
-            trace.fold(step.number, at, step.slots)
-        array.carry_out(step)
-        folds += 1
-    array.drain()
-    result, last = levels.sums.finish(), array.last_result
-    if trace is not None:
-        trace.close(last)
-    macs, active = array.total_macs, array.active
-    return _outcome(result, levels.moves, macs, array.compute, active, last, folds)
-
-
-def _sampled_plain(nest: Nest, data: Data) -> Run:
-    """Steps of a nest on a plain array, one clocked of each kind."""
-    levels = Levels(nest, data)
-    array = BusArray(nest, levels.traffic)
-    sampler = StepSampler(array)
-    edge = last = macs = active = folds = 0
-    for at, following in _with_next(steps(nest)):
-        levels.operands_to(at)
-        sample, base = sampler.take(at, following)
-        levels.sums.advance(at)
-        words = sample.words + base
-        levels.sums.land(array.outer[levels.acc], array.pe, sample.pe, words, np.zeros_like(words))
-        last, edge = max(last, edge + sample.last), edge + sample.slots
-        macs, active, folds = macs + sample.macs, max(active, sample.active), folds + 1
-    levels.sums.finish()
-    return _outcome(None, levels.moves, macs, edge, active, last, folds, len(sampler.known))
-
-
-def _outcome(
-    result: Any, moves: Moves, macs: int, compute: int, active: int, cycles: int, folds: int,
-    clocked: int | None = None,
-) -> Run:  # fmt: skip
-    """What is said of a run; of a sampled one, of how many folds were ``clocked``."""
-    if clocked is None:
-        return Run(result, moves, macs, compute, active, cycles, folds_total=folds, folds_run=folds)
-    sampled = (
-        f"sampled: {clocked} of {folds} folds clocked, one of each kind, "
-        f"and their counts multiplied; "
-        f"counts and cycles are exact, outputs are not computed"
-    )
-    return Run(
-        None, moves, macs, compute, active, cycles, folds_total=folds, folds_run=clocked,
-        sampled=sampled,
-    )  # fmt: skip
+    def drain(self) -> None:
+        """Nothing is under way."""
 
 
 def _with_next(items: Iterator[T]) -> Iterator[tuple[T, T | None]]:

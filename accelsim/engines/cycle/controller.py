@@ -26,23 +26,23 @@ class Start:
     operand: int
 
 
-class Board:
+class Board(dict[str, Ints]):
     """For each kind of register and row of the first column: the first edge that may latch a new
     word, told by the wave that goes down a row an edge: row k's is k edges later.
     """
 
-    def __init__(self, rows: int, kinds: tuple[str, ...]) -> None:
-        self.free: dict[str, Ints] = {kind: 1 - np.arange(rows) for kind in kinds}
+    def __init__(self, rows: int, *kinds: str) -> None:
+        super().__init__({kind: 1 - np.arange(rows) for kind in kinds})
 
     def earliest(self, kind: str, rows: int) -> int:
         """The first edge at which a wave may enter that finds so many rows of registers free."""
-        return int(self.free[kind][:rows].max())
+        return int(self[kind][:rows].max())
 
     def take(self, kind: str, rows: int, until: int) -> None:
         """The registers hold words that are needed; new ones may be latched by a wave from edge
         ``until`` on.
         """
-        held = self.free[kind][:rows]
+        held = self[kind][:rows]
         np.maximum(held, until, out=held)
 
 
@@ -57,16 +57,16 @@ class HeldOperandController:
 
     def __init__(self, rows: int, registers: int) -> None:
         self.rows, self.two = rows, registers == 2
-        self.board = Board(rows, ("operand", "psum", "weight", "shadow"))
+        self.board = Board(rows, "operand", "psum", "weight", "shadow")
 
-    def start(self, r: int, t: int, *, new: bool, after: int) -> Start:
+    def start(self, r: int, t: int, *, opens: bool, leaves: bool, after: int) -> Start:
         """Reserve a fold of ``r`` rows and ``t`` operands, with new weights or those that are
         there; nothing before edge ``after``.
         """
         board, preload = self.board, 0
         # the operand wave goes down a row an edge, and the sums with it, through every row
         first = max(after, board.earliest("operand", r), board.earliest("psum", self.rows))
-        if new:  # a shifted weight goes down a row an edge, too
+        if opens:  # a shifted weight goes down a row an edge, too
             preload = max(after, board.earliest("shadow" if self.two else "weight", r))
             first = max(first, preload + r)  # the lowest row's enters first; each stops in its row
             if self.two:
@@ -81,10 +81,10 @@ class HeldOperandController:
         """The last edge before anything of a further fold could usefully happen: its operands or,
         in time for them, its weights.
         """
-        operand = int(self.board.free["operand"][0])
+        operand = int(self.board["operand"][0])
         if self.two:
-            return max(int(self.board.free["shadow"][0]), operand - self.rows) - 1
-        return min(int(self.board.free["weight"][0]), operand) - 1
+            return max(int(self.board["shadow"][0]), operand - self.rows) - 1
+        return min(int(self.board["weight"][0]), operand) - 1
 
 
 class HeldOutputsController:
@@ -98,21 +98,19 @@ class HeldOutputsController:
 
     def __init__(self, rows: int, outputs: Outputs) -> None:
         self.outputs: Outputs = outputs
-        self.board, self.rows = Board(rows, ("operand", "accumulator", "shift")), rows
-        self.open = False  # the accumulators hold unfinished sums
+        self.board, self.rows = Board(rows, "operand", "accumulator", "shift"), rows
 
-    def start(self, r: int, t: int, *, leaves: bool, after: int) -> Start:
+    def start(self, r: int, t: int, *, opens: bool, leaves: bool, after: int) -> Start:
         """Reserve a fold of ``r`` rows and ``t`` operand pairs; ``leaves``: its results are
         complete and go.
         """
         board, done = self.board, t - 1  # of each row, after the first product in it
         first = max(after, board.earliest("operand", r))
-        if not self.open:
+        if opens:
             first = max(first, board.earliest("accumulator", r))
         if leaves and self.outputs == "register":
             first = max(first, board.earliest("shift", r) - done)
         board.take("operand", r, first + t)
-        self.open = not leaves
         if leaves:
             # the edge of the column's first shift, when its lowest row in use is done; the word of
             # the topmost row comes through last
@@ -128,4 +126,4 @@ class HeldOutputsController:
 
     def quiet(self) -> int:
         """The last edge before a further fold's operands could come."""
-        return int(self.board.free["operand"][0]) - 1
+        return int(self.board["operand"][0]) - 1

@@ -25,7 +25,7 @@ from accelsim.engines.cycle.addresses import (
     address_of,
     apart,
     digits,
-    no_padding,
+    inside,
     numbered,
 )
 from accelsim.engines.cycle.line_pes import READ
@@ -40,6 +40,26 @@ class HazardError(RuntimeError):
     """A word was needed where it was not, or two wanted one place: the engine's own fault, never
     the user's.
     """
+
+
+class Levels:
+    """All three tensors in the levels outside the PEs, and what crosses every boundary."""
+
+    def __init__(self, nest: Nest, data: Mapping[str, Values]) -> None:
+        self.nest, acc = nest, nest.problem.accumulated
+        self.moves = {b: Moved() for b in nest.boundaries}
+        start = {t: np.ascontiguousarray(data[t]).ravel() for t in nest.problem.operands}
+        sums = np.zeros(nest.problem.shape(acc), np.int64)
+        if nest.problem.bias and nest.problem.direction == "forward":
+            sums += data["bias"].astype(np.int64)[None, :, :, None, None]
+        start[acc] = sums.ravel()
+        self.traffic = {t: Traffic(nest, t, self.moves, x) for t, x in start.items()}
+        self.sums = self.traffic[acc]
+
+    def operands_to(self, at: Where) -> None:
+        """Move on to a step, operands only."""
+        for t in self.nest.problem.operands:
+            self.traffic[t].advance(at)
 
 
 class Traffic:
@@ -162,7 +182,7 @@ class Traffic:
 
     def _add(self, rows: Any, words: Ints, sums: Values) -> tuple[int, int]:
         """Sums come to rows; how many, and how many are the first of their residency."""
-        rows, words = np.atleast_1d(rows), short(words)
+        rows = np.atleast_1d(rows)
         sums = sums.astype(self.values.dtype, copy=False)
         arrived, first = add(rows, words, sums, self.values, self.held, self.fresh, self.outer)
         return int(arrived), int(first)
@@ -178,17 +198,18 @@ class Traffic:
 
     # -- at the PEs --------------------------------------------------------------------------------
 
-    def land(self, b: Boundary, inside: int, instances: Any, words: Ints, values: Values) -> None:
-        """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of level
-        ``inside`` each comes from; a negative word is none.
+    def land(self, b: Boundary, level: int, instances: Any, words: Ints, values: Values) -> None:
+        """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of a
+        level each comes from; a negative word is none.
         """
-        self._arrive(b, self.row(b.parent, inside, instances), words, values)
+        self._arrive(b, self.row(b.parent, level, instances), words, values)
 
     def given(self, b: Boundary, words: Ints) -> Bools:
         """Which addresses a boundary's parent has: all but padding that is stored further in."""
         if not b.adds_padding or self.nest.window is None:
             return np.ones(len(words), bool)
-        return no_padding(self.nest, words, self.nest.window)
+        p = self.nest.problem
+        return inside(words // p.W % p.H, words % p.W, self.nest.window)
 
     def read(self, rows: Any, words: Ints, kinds: Values) -> Values:
         """Values of words of the innermost level outside the PEs, 0 of those whose kind has no
@@ -196,9 +217,8 @@ class Traffic:
         it does not hold.
         """
         values, rows = np.empty(words.shape, self.values.dtype), np.atleast_1d(rows)
-        flat = -1, max(1, len(rows))
-        words, kinds, out = short(words).reshape(flat), kinds.reshape(flat), values.reshape(flat)
-        if fetch(rows, words, kinds, READ, self.values, self.held, out):
+        flat: Any = [x.reshape(-1, max(1, len(rows))) for x in (words, kinds, values)]
+        if fetch(rows, flat[0], flat[1], READ, self.values, self.held, flat[2]):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
 
@@ -249,11 +269,6 @@ class _Link:
 
     def addresses(self, names: Ints) -> Ints:
         return address_of(self.nest, self.b.tensor, self.b.child, names)
-
-
-def short(words: Ints) -> Any:
-    """Addresses as the kernels below have them."""
-    return words.astype(np.int32, copy=False)
 
 
 def run(words: Ints) -> Any:

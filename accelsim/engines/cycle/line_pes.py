@@ -42,44 +42,50 @@ A_SUM = PADDING | WORD
 OPERAND = A_SUM | READ
 GO = 32  # of a sum on its way out
 RESIDENCY = 7 << 6
-NUMBER = -1 << 9  # the bits from here on: they wrap as the tag does
-ONE = 1 << 9
-HOPS, LOAD = 16, 40  # of shifted words, from these bits on: rows still to go, which load it is of
-AWAY = (1 << LOAD) - (1 << HOPS)  # the bits of hops
+STEP = 9
+NUMBER = -1 << STEP  # the bits from here on: they wrap as the tag does
+ONE = 1 << STEP
+ROW = 16  # of words that are shifted, from this bit on: rows still to go in, or the row come from
+AWAY = -1 << ROW
 BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
 CHUNK = 4096  # so many PEs are clocked at a time: their registers fit the nearest cache
 
-# Places in the tally.  OTHER is the operand that does not move along the rows.  NEWS are
-# the results latched at the last edge.
+# Latches in the tally.  OTHER is the operand that does not move along the rows.
 (MACS, ROWS_TAKEN, OTHER_TAKEN, SUMS_MADE, ROWS_FED, OTHER_FED, HELD_LATCHED, OPENED, LEFT,
- EDGE, LANDED, NEWS, LAST_RESULT, SHIFTING, HAZARD, ROW) = range(16)  # fmt: skip
-MISMATCH, UNEXPECTED, IN_USE, TAKEN = 1, 2, 3, 4  # what HAZARD says
-IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
+ EDGE, LANDED, LAST_RESULT, SHIFTING, HAZARD, PLACE) = range(15)  # fmt: skip
+MISMATCH, UNEXPECTED, IN_USE = 1, 2, 3  # what HAZARD says
+IN_PLACE, ACCUMULATORS, REGISTER = range(3)  # ways out of held sums
+# Numbers of a fold: the edges of its first shifted word (0: none comes) and of its first operand,
+# its size, and whether its words are the first, and the last, of their residency.
+PRELOAD, START, STEPS, ROWS, COLS, OPENS, CLOSES = range(7)
 
-# Of a wave: AT_FIRST and AT_LAST are flags of its first and last step, RESULT the residency its
-# sums are of.
-START, STEPS, LINES, ACROSS, AT_FIRST, AT_LAST, RESULT = range(7)
-OLDEST, NEXT = 0, 1
-ROWS = (1 << 32) - 1  # of a name
+
+class UnderWay(NamedTuple):
+    """The folds that are under way: they tell what PEs do on a diagonal."""
+
+    numbers: Ints  # [ring, numbers of a fold] the n-th at n modulo its length
+    span: Ints  # [2] the oldest, and the next to come
 
 
 class Side(NamedTuple):
-    """What one side of the array is given, a ring by edge that is empty again once it has entered;
-    or what comes out.  Words are given in waves, one a fold; line k of a wave enters k edges late.
+    """What one side of the array is given, a ring by edge that is empty again once it has
+    entered.
     """
 
     values: Ints  # [edges, lines]
     tags: Ints  # [edges, lines]
-    waves: Ints  # [ring, numbers of a wave] the n-th at n modulo its length
-    span: Ints  # the oldest that is not through, the next to come
 
 
-class Results(NamedTuple):
-    """Sums that were held: those of the n-th residency at n modulo ``depth``."""
+class Latches(NamedTuple):
+    """The sums of every place that latches results, a column or with held sums a PE: the n-th of
+    a place at n modulo the ring, what it begins with until its result is there.
+    """
 
-    values: Ints  # [depth, rows, columns]
-    words: Ints  # [depth, rows, columns] whether it is a word's
-    missing: Ints  # [depth] how many are not there yet
+    values: Ints  # [ring, places]
+    kinds: Ints  # [ring, places] of held sums
+    begun: Ints  # [places] how many
+    landed: Ints  # [places]
+    given: Ints  # [places]
 
 
 class HeldOperandPes(NamedTuple):
@@ -87,18 +93,17 @@ class HeldOperandPes(NamedTuple):
 
     moving: Ints  # [longer than rows x width]
     moving_tag: Ints
-    sums: Ints  # [longer than rows x width]
-    sums_tag: Ints
-    begin: Ints  # where ``moving`` and ``sums`` begin
+    falling: Ints  # [longer than rows x width] sums
+    falling_tag: Ints
+    begin: Ints  # where ``moving`` and ``falling`` begin
     held: Ints  # [rows x width]
     held_tag: Ints
-    held_load: Ints
     shadow: Ints  # [(1 + rows) x width] weights shifting in: the second register of a PE, if any
-    shadow_tag: Ints  # 64 bits: tag, HOPS, LOAD
+    shadow_tag: Ints  # 64 bits
 
 
 class HeldOutputPes(NamedTuple):
-    """Registers of PEs that hold their sum.  A name is ``residency << 32 | row``."""
+    """Registers of PEs that hold their sum."""
 
     moving: Ints  # [longer than rows x width]
     moving_tag: Ints
@@ -107,10 +112,40 @@ class HeldOutputPes(NamedTuple):
     begin: Ints  # where ``moving`` and ``falling`` begin
     sums: Ints  # [rows x width]
     sums_tag: Ints
-    name: Ints
     out: Ints  # [rows x width] what sums leave through: a second one, or the accumulator itself
-    out_tag: Ints
-    out_name: Ints
+    out_tag: Ints  # 64 bits
+
+
+@kernel
+def put(side: Side, start: int, values: Ints, kinds: Ints, marks: Ints) -> None:
+    """Lay words [steps, lines] before the ports, the first for edge ``start``: line k is k edges
+    late.  Tags are their kinds and the ``marks`` of their step.
+    """
+    for step in range(kinds.shape[0]):
+        for line in range(kinds.shape[1]):
+            at = (start + step + line) & (len(side.tags) - 1)
+            side.values[at, line] = values[step, line]
+            side.tags[at, line] = kinds[step, line] | marks[step]
+
+
+@kernel
+def land(sums: Latches, place: int, value: int, tally: Ints) -> None:
+    """A result is latched, the next one of its place."""
+    n = sums.landed[place]
+    if n == sums.given[place]:
+        tally[HAZARD] = UNEXPECTED
+    sums.values[n & (len(sums.values) - 1), place] = value
+    sums.landed[place] = n + 1
+    tally[LANDED] += 1
+    tally[LAST_RESULT] = tally[EDGE]
+
+
+@kernel
+def pick(sums: Latches, places: Ints, first: Ints, values: Ints) -> None:
+    """Results [sums, places], of each place from its ``first`` on."""
+    for n in range(values.shape[0]):
+        for k in range(len(places)):
+            values[n, k] = sums.values[(first[k] + n) & (len(sums.values) - 1), places[k]]
 
 
 @kernel
@@ -176,34 +211,37 @@ def count(
 
 @kernel
 def clock_held_operand(
-    last: int, goal: int, pes: HeldOperandPes, rows: Side, sums: Side, held: Side, out: Side,
-    tally: Ints, two: bool,
+    last: int, goal: int, pes: HeldOperandPes, rows: Side, falling: Side, held: Side,
+    folds: UnderWay, sums: Latches, tally: Ints, registers: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
     At an edge operands move right, sums move down and take a product on the way; then weights
-    shift down.  ``two``: weights wait in a second register and are swapped in by the first operand.
+    shift down, of two ``registers`` to the second, and are swapped in by the first operand.
     tally[SHIFTING] is the last edge at which a shifted weight may be on its way.
     """
-    width, many = 1 + sums.tags.shape[1], len(pes.held)
+    width, many, two = 1 + falling.tags.shape[1], len(pes.held), registers == 2
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
         m = pes.begin[0] = slide(pes.moving, pes.moving_tag, pes.begin[0], 1, many)
-        s = pes.begin[1] = slide(pes.sums, pes.sums_tag, pes.begin[1], width, many)
+        s = pes.begin[1] = slide(pes.falling, pes.falling_tag, pes.begin[1], width, many)
         moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
-        total, total_tag = pes.sums[s + 1 : s + many], pes.sums_tag[s + 1 : s + many]
+        total, total_tag = pes.falling[s + 1 : s + many], pes.falling_tag[s + 1 : s + many]
         enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
-        enter(sums, edge, total, total_tag, tally, OTHER_FED)
-        pes.sums_tag[s] = 0
-        open_fold(pes, sums, edge, moving_tag, total_tag, width, two, tally)
+        enter(falling, edge, total, total_tag, tally, OTHER_FED)
+        pes.falling_tag[s] = 0
+        open_fold(pes, folds, moving_tag, total_tag, width, two, tally)
         for a in range(0, many - 1, CHUNK):
             z = min(a + CHUNK, many - 1)
-            multiply(moving[a:z], pes.held[1 + a : 1 + z], total[a:z])
+            if multiplies:
+                multiply(moving[a:z], pes.held[1 + a : 1 + z], total[a:z])
             meet_weights(moving_tag[a:z], pes.held_tag[1 + a : 1 + z], total_tag[a:z], tally)
         if edge <= tally[SHIFTING]:
-            shift_weights(pes, held, width, two, tally)
-        come_out(total[many - width :], total_tag[many - width :], out, tally)
+            shift_weights(pes, held, folds, width, two, tally)
+        for column in range(width - 1):
+            if total_tag[many - width + column]:
+                land(sums, column, total[many - width + column], tally)
 
 
 @kernel
@@ -226,48 +264,48 @@ def meet_weights(moving_tag: Ints, held_tag: Ints, sums_tag: Ints, tally: Ints) 
 
 @kernel
 def open_fold(
-    pes: HeldOperandPes, sums: Side, edge: int, moving_tag: Ints, sums_tag: Ints, width: int,
-    two: bool, tally: Ints,
+    pes: HeldOperandPes, folds: UnderWay, moving_tag: Ints, sums_tag: Ints, width: int, two: bool,
+    tally: Ints,
 ) -> None:  # fmt: skip
     """The first sums of a residency, which stand on a diagonal: with an operand one finds its
     weight, or swaps it in from the second register; in rows that are not used, what is held is from
     now on nobody's.
     """
-    shadow, shadow_tag = pes.shadow, pes.shadow_tag
-    for n in range(sums.span[OLDEST], sums.span[NEXT]):
-        wave = sums.waves[n & (len(sums.waves) - 1)]
-        now = edge - wave[START]
-        if not wave[AT_FIRST]:
+    for n in range(folds.span[0], folds.span[1]):
+        fold = folds.numbers[n & (len(folds.numbers) - 1)]
+        now = tally[EDGE] - fold[START]
+        if not fold[OPENS]:
             continue
-        for row in range(max(0, now - wave[LINES] + 1), min(now + 1, len(pes.held) // width)):
+        for row in range(max(0, now - fold[COLS] + 1), min(now + 1, len(pes.held) // width)):
             k = 1 + row * width + now - row
             if not sums_tag[k - 1] & FIRST:
                 tally[HAZARD] = MISMATCH
             if not moving_tag[k - 1]:
                 pes.held_tag[k] = 0
             elif two:
-                tag = shadow_tag[k + width]
-                pes.held[k], pes.held_load[k] = shadow[k + width], tag >> LOAD
-                pes.held_tag[k] = np.int16(0 if tag & AWAY else tag)
+                tag = pes.shadow_tag[k + width]
+                pes.held[k], pes.held_tag[k] = pes.shadow[k + width], 0 if tag & AWAY else tag
 
 
 @kernel
-def shift_weights(pes: HeldOperandPes, held: Side, width: int, two: bool, tally: Ints) -> None:
+def shift_weights(
+    pes: HeldOperandPes, held: Side, folds: UnderWay, width: int, two: bool, tally: Ints
+) -> None:
     """Weights with rows still to go move a row down, from the ports on; each stops in its own.
 
     Rows are walked from the lowest up, so that each takes what the one above it had.
     """
     edge, shadow, shadow_tag = tally[EDGE], pes.shadow, pes.shadow_tag
     enter(held, edge, shadow[1:], shadow_tag[1:], tally, OTHER_FED)
-    for n in range(held.span[OLDEST], held.span[NEXT]):
-        wave = held.waves[n & (len(held.waves) - 1)]
-        now, rows = edge - wave[START], wave[STEPS]
-        first = max(0, now - rows + 1)  # the first column into which a word comes
+    for n in range(folds.span[0], folds.span[1]):
+        fold = folds.numbers[n & (len(folds.numbers) - 1)]
+        now = edge - fold[PRELOAD] if fold[PRELOAD] else -1
+        first = max(0, now - fold[ROWS] + 1)  # the first column into which a word comes
         for row in range(now - first, -1, -1):
-            a, z = row * width + 1 + first, row * width + 1 + min(now - row + 1, wave[LINES])
+            a, z = row * width + 1 + first, row * width + 1 + min(now - row + 1, fold[COLS])
             latched = still = 0
             for k in range(a, z):
-                tag = shadow_tag[k] - (1 << HOPS)
+                tag = shadow_tag[k] - (1 << ROW)
                 shadow[k + width], shadow_tag[k + width] = shadow[k], tag
                 latched += tag & (AWAY | WORD) == WORD
                 still += shadow_tag[k] & AWAY == 0
@@ -276,25 +314,7 @@ def shift_weights(pes: HeldOperandPes, held: Side, width: int, two: bool, tally:
                 tally[HAZARD] = MISMATCH
             for k in range(a, z if not two else a):  # one register, which has what passes by
                 tag = shadow_tag[k + width]
-                pes.held[k], pes.held_tag[k] = shadow[k + width], np.int16(0 if tag & AWAY else tag)
-
-
-@kernel
-def come_out(bottom: Ints, bottom_tag: Ints, out: Side, tally: Ints) -> None:
-    """Sums below the last row are results."""
-    at, many, left = tally[EDGE] & (len(out.tags) - 1), 0, 0
-    values, tags = out.values[at], out.tags[at]
-    for line in range(len(values)):
-        values[line] = bottom[line]
-    for line in range(len(tags)):
-        left |= tags[line]
-        tags[line] = bottom_tag[line]
-        many += bottom_tag[line] & PRESENT
-    if left:
-        tally[HAZARD] = UNEXPECTED
-    if many:
-        tally[LAST_RESULT] = tally[EDGE]
-        tally[LANDED] += many
+                pes.held[k], pes.held_tag[k] = shadow[k + width], 0 if tag & AWAY else tag
 
 
 # -- sums held ---------------------------------------------------------------------------------
@@ -302,8 +322,8 @@ def come_out(bottom: Ints, bottom_tag: Ints, out: Side, tally: Ints) -> None:
 
 @kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, rows: Side, cols: Side, results: Results,
-    latest: Ints, tally: Ints, way_out: int,
+    last: int, goal: int, pes: HeldOutputPes, rows: Side, cols: Side, _: Side, folds: UnderWay,
+    sums: Latches, tally: Ints, way_out: int, multiplies: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
@@ -313,24 +333,24 @@ def clock_held_outputs(
     width, many = 1 + cols.tags.shape[1], len(pes.sums)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
-        tally[NEWS] = 0
         edge = tally[EDGE]
         m = pes.begin[0] = slide(pes.moving, pes.moving_tag, pes.begin[0], 1, many)
         f = pes.begin[1] = slide(pes.falling, pes.falling_tag, pes.begin[1], width, many)
         moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
         falling, falling_tag = pes.falling[f + 1 : f + many], pes.falling_tag[f + 1 : f + many]
-        sums, sums_tag = pes.sums[1:], pes.sums_tag[1:]
+        total, total_tag = pes.sums[1:], pes.sums_tag[1:]
         enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
         enter(cols, edge, falling, falling_tag, tally, OTHER_FED)
         pes.falling_tag[f] = 0
         if tally[SHIFTING]:
-            shift_out(pes, results, latest, width, tally)
-        begin(pes, rows, results, moving_tag, falling_tag, width, way_out, tally)
+            shift_out(pes, sums, width, tally)
+        begin(pes, folds, sums, moving_tag, falling_tag, width, way_out, tally)
         for a in range(0, many - 1, CHUNK):
             z = min(a + CHUNK, many - 1)
-            multiply(moving[a:z], falling[a:z], sums[a:z])
-            meet_operands(moving_tag[a:z], falling_tag[a:z], sums_tag[a:z], tally)
-        finish(pes, rows, results, moving_tag, falling_tag, latest, width, way_out, tally)
+            if multiplies:
+                multiply(moving[a:z], falling[a:z], total[a:z])
+            meet_operands(moving_tag[a:z], falling_tag[a:z], total_tag[a:z], tally)
+        finish(pes, folds, sums, moving_tag, falling_tag, width, way_out, tally)
 
 
 @kernel
@@ -353,59 +373,45 @@ def meet_operands(moving_tag: Ints, falling_tag: Ints, sums_tag: Ints, tally: In
 
 
 @kernel
-def land(
-    results: Results, n: int, row: int, column: int, value: int, latest: Ints, tally: Ints
-) -> None:
-    """A result is there; ``latest``, if it has room, tells which."""
-    at = n & (len(results.missing) - 1)
-    results.values[at, row, column] = value
-    results.missing[at] -= 1
-    if len(latest):
-        news = latest[tally[NEWS]]
-        news[0], news[1], news[2], news[3] = n, row, column, value
-    tally[NEWS] += 1
-    tally[LANDED] += 1
-    tally[LAST_RESULT] = tally[EDGE]
-
-
-@kernel
 def begin(
-    pes: HeldOutputPes, rows: Side, results: Results, moving_tag: Ints, falling_tag: Ints,
+    pes: HeldOutputPes, folds: UnderWay, sums: Latches, moving_tag: Ints, falling_tag: Ints,
     width: int, way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
-    """Accumulators that the first operands of a residency reach, on a diagonal, start at zero."""
-    for n in range(rows.span[OLDEST], rows.span[NEXT]):
-        wave = rows.waves[n & (len(rows.waves) - 1)]
-        now, result = tally[EDGE] - wave[START], wave[RESULT]
-        if not wave[AT_FIRST]:
+    """Sums that the first operands of a residency reach, on a diagonal, begin."""
+    for n in range(folds.span[0], folds.span[1]):
+        fold = folds.numbers[n & (len(folds.numbers) - 1)]
+        now = tally[EDGE] - fold[START]
+        if not fold[OPENS]:
             continue
-        for row in range(max(0, now - wave[ACROSS] + 1), min(now + 1, wave[LINES])):
-            k = 1 + row * width + now - row
+        for row in range(max(0, now - fold[COLS] + 1), min(now + 1, fold[ROWS])):
+            k, place = 1 + row * width + now - row, row * (width - 2) + now
             m, f = moving_tag[k - 1], falling_tag[k - 1]
             if not (m & FIRST and f):
                 tally[HAZARD] = MISMATCH
-            if pes.sums_tag[k] or (way_out == ACCUMULATOR and pes.out_tag[k]):
-                tally[HAZARD], tally[ROW] = IN_USE, k
-            word = WORD * results.words[result & (len(results.words) - 1), row, now - row]
-            pes.sums[k], pes.name[k] = 0, result << 32 | row
+            if pes.sums_tag[k] or (way_out == ACCUMULATORS and pes.out_tag[k]):
+                tally[HAZARD], tally[PLACE] = IN_USE, k
+            at = sums.begun[place] & (len(sums.values) - 1)
+            word = sums.kinds[at, place] & WORD
+            sums.begun[place] += 1
+            pes.sums[k] = sums.values[at, place]
             pes.sums_tag[k] = (m & (NUMBER | RESIDENCY)) | (m & f & USED) | word | PRESENT
             tally[OPENED] += word != 0
 
 
 @kernel
 def finish(
-    pes: HeldOutputPes, rows: Side, results: Results, moving_tag: Ints, falling_tag: Ints,
-    latest: Ints, width: int, way_out: int, tally: Ints,
+    pes: HeldOutputPes, folds: UnderWay, sums: Latches, moving_tag: Ints, falling_tag: Ints,
+    width: int, way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
     """Sums that got their last product, on a diagonal: read in place, or kept until their column
     shifts down.  With the sum of its lowest row in use all of a column sets out.
     """
-    for n in range(rows.span[OLDEST], rows.span[NEXT]):
-        wave = rows.waves[n & (len(rows.waves) - 1)]
-        now = tally[EDGE] - wave[START] - (wave[STEPS] - 1)
-        if not wave[AT_LAST]:
+    for n in range(folds.span[0], folds.span[1]):
+        fold = folds.numbers[n & (len(folds.numbers) - 1)]
+        now = tally[EDGE] - fold[START] - (fold[STEPS] - 1)
+        if not fold[CLOSES]:
             continue
-        for row in range(max(0, now - wave[ACROSS] + 1), min(now + 1, wave[LINES])):
+        for row in range(max(0, now - fold[COLS] + 1), min(now + 1, fold[ROWS])):
             k = 1 + row * width + now - row
             if not (moving_tag[k - 1] & LAST and falling_tag[k - 1]):
                 tally[HAZARD] = MISMATCH
@@ -413,12 +419,12 @@ def finish(
             pes.sums_tag[k] = 0
             if way_out == IN_PLACE:
                 tally[LEFT] += word != 0
-                land(results, wave[RESULT], row, now - row, pes.sums[k], latest, tally)
+                land(sums, row * (width - 2) + now, pes.sums[k], tally)
                 continue
             if pes.out_tag[k]:
-                tally[HAZARD], tally[ROW] = IN_USE, k
-            pes.out[k], pes.out_name[k], pes.out_tag[k] = pes.sums[k], pes.name[k], LAST | word
-            if row == wave[LINES] - 1:
+                tally[HAZARD], tally[PLACE] = IN_USE, k
+            pes.out[k], pes.out_tag[k] = pes.sums[k], LAST | word | row << ROW
+            if row == fold[ROWS] - 1:
                 for above in range(k % width, k + 1, width):
                     waits = pes.out_tag[above] & (LAST | GO) == LAST
                     tally[SHIFTING] += waits
@@ -426,7 +432,7 @@ def finish(
 
 
 @kernel
-def shift_out(pes: HeldOutputPes, results: Results, latest: Ints, width: int, tally: Ints) -> None:
+def shift_out(pes: HeldOutputPes, sums: Latches, width: int, tally: Ints) -> None:
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
     bottom = len(pes.out) - width
     for k in range(len(pes.out) - 1, 0, -1):
@@ -436,11 +442,9 @@ def shift_out(pes: HeldOutputPes, results: Results, latest: Ints, width: int, ta
         if k >= bottom:
             tally[SHIFTING] -= 1
             tally[LEFT] += tag & WORD != 0
-            name = pes.out_name[k]
-            land(results, name >> 32, name & ROWS, k - bottom - 1, pes.out[k], latest, tally)
+            land(sums, (tag >> ROW) * (width - 1) + k - bottom - 1, pes.out[k], tally)
         else:
             if pes.out_tag[k + width]:
-                tally[HAZARD], tally[ROW] = IN_USE, k + width
-            pes.out[k + width], pes.out_name[k + width] = pes.out[k], pes.out_name[k]
-            pes.out_tag[k + width] = tag
+                tally[HAZARD], tally[PLACE] = IN_USE, k + width
+            pes.out[k + width], pes.out_tag[k + width] = pes.out[k], tag
         pes.out_tag[k] = 0

@@ -4,49 +4,17 @@ to run on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import (
-    MOST_KNOWN,
-    MOST_WORDS,
-    NO_WORD,
-    Ints,
-    Macs,
-    Touched,
-    Where,
-    digits,
-)
-from accelsim.engines.cycle.levels import Traffic
+from accelsim.engines.cycle.addresses import NO_WORD, Macs, Where, digits
 from accelsim.engines.cycle.line_pes import READ
-from accelsim.engines.cycle.systolic import Stream
+from accelsim.engines.cycle.systolic import FoldTask, Stream
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.skeleton import Kept
 
 MOST_PES = 1 << 20
-UNREAD: Ints = np.zeros((0, 0), np.int16)
-
-
-@dataclass(frozen=True, eq=False)
-class FoldWork:
-    """One fold: where the outer loops stand, rows and columns in use, which settings of the loops
-    inside the PEs it streams, and what it holds, [r, c].
-    """
-
-    at: Where
-    r: int
-    c: int
-    inside: Ints
-    held: Touched
-
-    @property
-    def holds(self) -> Stream:
-        """What it holds, the values still to be read."""
-        return Stream(UNREAD, self.held.addresses, self.held.kinds)
 
 
 class Lines:
@@ -85,24 +53,14 @@ class Lines:
         self.outer = {b.tensor: b for b in nest.boundaries if b.parent < self.pe <= b.child}
         self.inner = next(b for b in nest.boundaries if b.parent == self.pe)
         within = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
-        self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
-        rows, cols, inside = self.axes
+        rows, cols, inside = (digits(nest, x) for x in (row_loops, col_loops, within))
         self.macs = {
             self.along_rows: Macs(nest, inside, rows),
             self.along_cols: Macs(nest, inside, cols),
             self.held: Macs(nest, rows, cols),
         }
-        self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
-        self.chains = [
-            [c for c in nest.chains if any(i in places for i in c.loops)] for places in self.axes
-        ]
-        self.outside_of = [
-            [i for c in chains for i in c.loops if i in self.outside] for chains in self.chains
-        ]
-        self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
-        self._known: Kept[Ints] = Kept(MOST_KNOWN)
-        most = max(prod(self.macs[t].shape) for t in (self.along_rows, self.along_cols))
-        self._moving: Kept[Stream] = Kept(max(2, 2 * MOST_WORDS // most))
+        outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
+        self.relevant = [i for i in outside if nest.loop_depends(nest.loops[i], self.held)]
 
     # -- what runs ---------------------------------------------------------------------------------
 
@@ -176,73 +134,42 @@ class Lines:
 
     # -- folds -------------------------------------------------------------------------------------
 
-    def fold(self, at: Where) -> FoldWork:
-        """The fold of a step."""
-        rows, cols, within = (self._used(axis, at) for axis in range(3))
-        for used, what in ((rows, "rows"), (cols, "columns")):
+    def fold(self, at: Where) -> FoldTask:
+        """The fold of a step, its words' values still to be read."""
+        held, moving = self.macs[self.held], self.macs[self.along_rows]
+        row, column, inside = held.used(at, 0), held.used(at, 1), moving.used(at, 0)
+        for used, what in ((row, "rows"), (column, "columns")):
             if used[-1] >= len(used):
                 raise MappingError(
                     f"a fold uses {what} {used.tolist()} of the array, "
                     f"which leaves gaps between them; words travel on lines from neighbour "
                     f"to neighbour, and no PE passes one on unused"
                 )
-        r, c = len(rows), len(cols)
-        held = self.macs[self.held].touched(self.held, at, self.outer[self.held].parent)
-        return FoldWork(at, r, c, within, held.cut(slice(r), slice(c)))
+        r, c = slice(len(row)), slice(len(column))
+        steps: Any = slice(None) if len(inside) == moving.shape[0] else inside
+        cuts = {self.along_rows: (steps, r), self.along_cols: (steps, c), self.held: (r, c)}
+        touched = {
+            t: self.macs[t].touched(t, at, self.outer[t].parent).cut(*cut)
+            for t, cut in cuts.items()
+        }
+        streams = {t: Stream(x.addresses, x.addresses, x.kinds) for t, x in touched.items()}
+        sums = streams[self.acc]
+        streams[self.acc] = sums._replace(kinds=sums.kinds & ~READ)  # none is read from outside
+        rows, falling, words = streams.values()
+        return FoldTask(rows, falling, words, at=at, slots=inside, names=touched[self.held].names)
 
-    def _used(self, axis: int, at: Where) -> Ints:
-        """Which rows, columns or steps inside the PEs have MACs.
-
-        Loops of one axis are over dimensions of M, K = C,R,S or X = N,E,F alone, or the two tensors
-        that are not held could not move apart; so a chain has loops on one axis only.
-        """
-        places, chains, outside = self.axes[axis], self.chains[axis], self.outside_of[axis]
-        key = (axis, *[at[i] for i in outside])
-
-        def used() -> Ints:
-            there = np.ones(max((len(v) for v in places.values()), default=1), bool)
-            for c in chains:
-                index: dict[int, Any] = {i: places.get(i, at.get(i)) for i in c.loops}
-                there &= self.nest.pieces(c, index).exists
-            return np.flatnonzero(there)
-
-        return self._known.of(key, used)
-
-    def streamed(self, tensor: str, fold: FoldWork) -> Stream:
-        """Words that move along the rows, [T, r], or along the columns, [T, c], by edge: an
-        operand, or the sums.  Their values are still to be read; sums begin at zero.
-        """
-        lines = fold.r if tensor == self.along_rows else fold.c
-        macs, inside = self.macs[tensor], fold.inside
-        every = len(inside) == macs.shape[0]
-        key = tensor, lines, b"" if every else inside.tobytes(), *macs.key(tensor, fold.at)
-
-        def lay_out() -> Stream:
-            words = macs.located(tensor, fold.at, self.outer[tensor].parent)
-            mine = words.cut(slice(None) if every else inside, slice(lines))
-            kinds = mine.kinds & ~READ if tensor == self.acc else mine.kinds
-            return Stream(UNREAD, mine.addresses.astype(np.int32), kinds).by_edge()
-
-        return self._moving.of(key, lay_out)
-
-    def changes(self, fold: FoldWork, following: FoldWork) -> bool:
+    def changes(self, fold: FoldTask, following: FoldTask) -> bool:
         """Whether the next fold holds other words; if some PEs keep theirs while others change, the
         lines cannot do it.
         """
-        before, after = fold.held.names, following.held.names
+        before, after = fold.names, following.names
         if np.array_equal(before, after):
             moved = any(fold.at[i] != following.at[i] for i in self.relevant)
             return moved and not (before != NO_WORD).any()
-        r, c = min(fold.r, following.r), min(fold.c, following.c)
+        r, c = (min(x) for x in zip(before.shape, after.shape, strict=True))
         if ((before[:r, :c] == after[:r, :c]) & (after[:r, :c] != NO_WORD)).any():
             raise MappingError(
                 f"{self.held}: some PEs keep their word from one fold to the next "
                 f"while others change theirs; systolic lines shift whole columns"
             )
         return True
-
-
-def stream(words: Stream, traffic: Traffic) -> Stream:
-    """Words with the values the level outside holds; what it has not is zero."""
-    row = traffic.first_row[traffic.innermost]
-    return words._replace(values=traffic.read(row, words.words, words.kinds))

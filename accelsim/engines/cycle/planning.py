@@ -8,29 +8,28 @@ PEs, then a PE's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from accelsim.engines.cycle import bus_pes as pes
 from accelsim.engines.cycle.addresses import (
     NO_WORD,
-    NOTHING,
     Bools,
     Ints,
     Macs,
-    Touched,
     Where,
     address_of,
     apart,
     digits,
     numbered,
 )
+from accelsim.engines.cycle.bus_pes import NEVER, Change, MacWords, Pads
 from accelsim.engines.cycle.chain import Chains
 from accelsim.engines.cycle.levels import HazardError, Traffic
 from accelsim.engines.cycle.line_pes import READ
-from accelsim.engines.cycle.pads import LATE, NEVER, Change, NameTable, Pads, settle
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
@@ -39,64 +38,43 @@ MOST_MACS = 1 << 20
 FAR = 1 << 62
 
 
-class MacWords(NamedTuple):
-    """Every MAC's word of one tensor, [settings, MACs].
-
-    ``names`` are those at the MAC, ``kept`` those in the PE (under a loop fused inside it they
-    differ), ``slot`` its place there.  Of an operand no PE keeps, ``values`` are what the bus
-    brings, ``read`` which words the level outside reads for it.
-    """
-
-    names: Ints
-    kept: Ints
-    slot: Ints
-    values: Ints
-    read: Bools
-
-
-class Loads(NamedTuple):
-    """Operand words that come into PEs, sorted by the setting they come at.  ``group``: who shares
-    the bus.  ``read``: whether the level outside reads it.
-    """
-
-    when: Ints
-    pe: Ints
-    slot: Ints
-    name: Ints
-    value: Ints
-    group: Ints
-    read: Bools
-
-
 @dataclass(eq=False)
 class PlainStep:
-    """One step as planned: every MAC's words, and what the PEs keep, take and let go."""
+    """One step: every MAC's words, what the PEs take (``loads``: numbers of words in the order they
+    come, by tensor) and let go; and what has become of its sums.
+    """
 
     number: int
     at: Where
     exists: Bools  # [settings, MACs]
     slots: Ints  # settings at which some MAC works
-    words: dict[str, MacWords]
-    changes: dict[str, Change]
-    loads: dict[str, Loads]
-    leaves: Ints  # [PEs, places] of sums: the setting after which each goes, NEVER, or LATE
+    words: dict[str, MacWords] = field(default_factory=dict)
+    changes: dict[str, Change] = field(default_factory=dict)
+    loads: dict[str, Ints] = field(default_factory=dict)
+    # [sums, (setting, PE, place)] after which setting the sums of PEs go; first those that go at
+    # the end of the step (NEVER), as PEs that stood idle let them go, and no working PE does
+    leaving: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    first: int = 0  # the edge that adds its first product
+    until: int = 0  # the edge at which all that set out on chains are out
+    ended: bool = False
+    # those that left: occasion, PE or MAC, word, value of each
+    sums: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
 
 
 class Planner:
     """The PEs of a nest without systolic lines, and what each step asks of them.  ``traffic``:
-    every tensor's levels outside.
+    every tensor's levels outside; ``macs``: of another planner of the nest.
     """
 
-    def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
+    def __init__(self, nest: Nest, traffic: dict[str, Traffic], macs: Macs | None = None) -> None:
         self.nest, self.traffic, self.pe = nest, traffic, nest.levels - 1
         self.acc = nest.problem.accumulated
         loops = nest.loops
         self.spatial = [i for i, x in enumerate(loops) if x.spatial]
-        self.inside = [i for i, x in enumerate(loops) if not x.spatial and x.level == self.pe]
+        inside = [i for i, x in enumerate(loops) if not x.spatial and x.level == self.pe]
         self.positions = prod(loops[i].trips for i in self.spatial)
         self.lanes = prod(loops[i].trips for i in self.spatial if loops[i].level >= self.pe)
         self.pes = self.positions // self.lanes
-        self.settings = prod(loops[i].trips for i in self.inside)
         if self.positions > MOST_MACS:
             raise MappingError(
                 f"{self.positions} MACs at once are more than the {MOST_MACS} "
@@ -104,15 +82,18 @@ class Planner:
             )
         self.where = digits(nest, self.spatial)
         self.pe_of = np.arange(self.positions) // self.lanes
-        self.macs = Macs(nest, digits(nest, self.inside), self.where)
+        self.macs = macs or Macs(nest, digits(nest, inside), self.where)
         self.kept: list[str] = [t for t in TENSORS if t in nest.keep[self.pe]]
         of = {t: [b for b in nest.boundaries if b.tensor == t] for t in traffic}
         self.inner = {t: bs[-1] for t, bs in of.items()}
         self.outer = {
             t: next(b for b in bs if b.parent < self.pe <= b.child) for t, bs in of.items()
         }
-        self.group = {b: self._groups(b) for b in nest.boundaries if b.child >= self.pe}
-        self.chains = self.new_chains()
+        # who shares a word of a boundary: by PE, or of MACs by position
+        self.group = {
+            b: self._apart(b, apart(nest, b)) for b in nest.boundaries if b.child >= self.pe
+        }
+        self.chains = self._chains()
         tile_words = nest.footprint.tile_words
         shapes = {t: (self.pes, tile_words(self.pe, t)) for t in self.kept}
         # names in the PEs: in their registers, and as planned so far, a step ahead for sums
@@ -120,24 +101,17 @@ class Planner:
             t: Pads(np.full(x, NO_WORD), *np.zeros((2, *x), np.int64)) for t, x in shapes.items()
         }
         self.state = {t: x.names.copy() for t, x in self.pads.items()}
+        self.pairs = pes.pairs_for(max(self.positions, *(x[1] for x in shapes.values()), 1))
         self.planned = 0
-        self._settled: dict[str, tuple[object, Change]] = {}
         self._ahead: Change | None = None
-        self._active: dict[object, Bools] = {}
+        self._settled: dict[str, tuple[Any, Any]] = dict.fromkeys(self.kept, (None, None))
 
-    def _at(self, b: Boundary) -> tuple[dict[int, Ints], int]:
-        """Positions of the spatial loops for each child of a boundary, PEs or MACs, and how many
-        there are.
-        """
-        if b.child > self.pe:
-            return self.where, self.positions
-        return {i: v[:: self.lanes] for i, v in self.where.items()}, self.pes
+    def _apart(self, b: Boundary, loops: list[int]) -> Ints:
+        """The number of some loops' positions at every child of a boundary, PE or MAC."""
+        n = self.positions if b.child > self.pe else self.pes
+        return numbered(self.nest, loops, {i: v[:: len(v) // n] for i, v in self.where.items()}, n)
 
-    def _groups(self, b: Boundary) -> Ints:
-        """Who shares a word of a boundary: by PE, or of MACs by position."""
-        return numbered(self.nest, apart(self.nest, b), *self._at(b))
-
-    def new_chains(self) -> Chains | None:
+    def _chains(self) -> Chains | None:
         """The chains sums hop along, if the network above the PEs has them."""
         b, loops = self.outer[self.acc], self.nest.loops
         if b.kind != "chain":
@@ -153,7 +127,7 @@ class Planner:
         ]  # fmt: skip
         rows, cols = ([i for i in summed if loops[i].axis == axis] for axis in ("row", "col"))
         rest = [i for i in own if i not in summed]
-        return Chains(*(numbered(self.nest, which, *self._at(b)) for which in (rest, rows, cols)))
+        return Chains(*(self._apart(b, which) for which in (rest, rows, cols)))
 
     def plan(self, at: Where, following: Where | None) -> PlainStep:
         """A step's words and what changes in the PEs; the levels outside must hold its operands.
@@ -161,47 +135,44 @@ class Planner:
         Sums that the following step does not keep are let go.
         """
         exists = self.macs.exist(at)
-        slots = np.flatnonzero(exists.any(axis=1))
-        nothing: Ints = np.zeros((self.pes, 0), np.int64)
-        step = PlainStep(self.planned, at, exists, slots, {}, {}, {}, nothing)
+        step = PlainStep(self.planned, at, exists, np.flatnonzero(exists.any(axis=1)))
         self.planned += 1
-        for t in self.traffic:
+        for t, traffic in self.traffic.items():
             touched = self.macs.touched(t, at, self.outer[t].parent)
             slot = values = touched.names
             kinds = touched.kinds * exists
             if t in self.kept:
-                before = self.state[t].copy() if self.outer[t].kind == "neighbour" else nothing
+                before = self.state[t].copy()
                 change = self._ahead if t == self.acc else None
-                change = step.changes[t] = change or self.settle(t, at, self.takes_step(t, at))
+                change = step.changes[t] = change or self.settle(t, at)
                 slot = change.slot
                 if t != self.acc:
-                    step.loads[t] = self._loads(t, change, before, self.takes_step(t, at))
+                    step.loads[t] = self._loads(t, at, change, before)
             elif t != self.acc:
-                rows = self.traffic[t].row(self.outer[t].parent, self.pe, self.pe_of)
-                values = self.traffic[t].read(rows, touched.addresses, kinds).astype(np.int64)
-            read = kinds & READ > 0
-            step.words[t] = MacWords(touched.names, self._kept(t, touched), slot, values, read)
+                rows = traffic.row(self.outer[t].parent, self.pe, self.pe_of)
+                values = traffic.read(rows, touched.addresses, kinds).astype(np.int64)
+            kept = self._kept(t, at)
+            step.words[t] = MacWords(touched.names, kept, slot, values, kinds & READ > 0)
         if self.acc in self.kept:
-            self._release(step, following)
+            step.leaving = self._leaving(step, following)
         return step
 
-    def _kept(self, t: str, touched: Touched) -> Ints:
-        """What words are called in a PE."""
-        pairs = self.nest.projection(t, self.pe).pairs
-        return touched.names if pairs else touched.addresses
+    def _kept(self, t: str, at: Where) -> Ints:
+        """What MACs' words are called in a PE."""
+        touched = self.macs.touched(t, at, self.outer[t].parent)
+        return touched.names if self.nest.projection(t, self.pe).pairs else touched.addresses
 
-    def settle(self, t: str, at: Where, active: Bools) -> Change:
-        """Active PEs get their words of a step, so far only as planned."""
-        key = self.macs.key(t, at), active.tobytes()
-        known, change = self._settled.get(t, (None, None))
+    def settle(self, t: str, at: Where, active: Bools | None = None) -> Change:
+        """Active PEs (those that take the step) get their words of it, so far only as planned."""
+        active = self.takes_step(t, at) if active is None else active
+        key, (known, change) = (self.macs.key(t, at), active.tobytes()), self._settled[t]
+        if known == key:
+            nothing = np.full_like(self.state[t], NO_WORD)
+            return Change(change.slot, change.first, nothing, nothing)
+        wanted = np.where(self.macs.exist(at, t), self._kept(t, at), NO_WORD)
         shape = self.state[t].shape
-        if change is not None and known == key:
-            return change._replace(come=np.full(shape, NO_WORD), gone=np.full(shape, NO_WORD))
-        kept = self._kept(t, self.macs.touched(t, at, self.outer[t].parent))
-        wanted = np.where(self.macs.exist(at, t), kept, NO_WORD)
         change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
-        table = NameTable(*np.zeros((3, 4 << shape[1].bit_length()), np.int64))
-        if lost := settle(self.state[t], wanted, self.lanes, active, table, change):
+        if lost := pes.settle(self.state[t], wanted, self.lanes, active, self.pairs, change):
             raise HazardError(
                 f"a PE was given {lost} words of {t} more than the {shape[1]} its largest tile has"
             )
@@ -209,20 +180,16 @@ class Planner:
         return change
 
     def takes_step(self, t: str, at: Where) -> Bools:
-        """Which PEs are not idle through a dimension the tensor does not depend on."""
-        active = np.ones(self.pes, bool)
-        for c in self.nest.chains:
+        """Which PEs are not idle through a dimension the tensor does not depend on: the first MAC
+        of one has work there, if any has.
+        """
+        active: Any = np.bool_(True)
+        for c in self.macs.looped:
             if not c.depends(t):
-                mine = [i for i in c.loops if self.nest.loops[i].level < self.pe]
-                key = (c.name, *(at[i] for i in mine if i in at))
-                if key not in self._active:
-                    index = {i: at[i] if i in at else self.where[i][:: self.lanes] for i in mine}
-                    exists = self.nest.pieces(c, index).exists
-                    self._active[key] = np.broadcast_to(exists, self.pes)
-                active = active & self._active[key]
-        return active
+                active = active & self.macs.chain(c, at).exists[0, :: self.lanes]
+        return np.broadcast_to(active, self.pes)
 
-    def _loads(self, t: str, change: Change, before: Ints, active: Bools) -> Loads:
+    def _loads(self, t: str, at: Where, change: Change, before: Ints) -> Ints:
         """Words that come, each at its first use by any of those who share it.
 
         ``before``: what PEs held; over neighbour links one that had a word passes it on.
@@ -230,7 +197,7 @@ class Planner:
         b, traffic = self.outer[t], self.traffic[t]
         pe, slot = np.nonzero(change.come != NO_WORD)
         name, group = change.come[pe, slot], self.group[b][pe]
-        span = int(name.max(initial=0)) + 1
+        span = max(int(x.max(initial=0)) for x in (name, before)) + 1
         code, which = np.unique(group * span + name, return_inverse=True)
         when = np.full(len(code), FAR)
         np.minimum.at(when, which, change.first[pe, slot])
@@ -239,25 +206,23 @@ class Planner:
         kinds, rows = read * np.int16(READ), traffic.row(b.parent, self.pe, pe)
         value = traffic.read(rows, address, kinds).astype(np.int64)
         if b.kind == "neighbour":
-            near, at = np.nonzero((before != NO_WORD) & (before < span) & active[:, None])
-            have, one = np.unique(self.group[b][near] * span + before[near, at], return_index=True)
-            where = np.minimum(np.searchsorted(have, code), len(have) - 1)
-            there = (have[where] == code if len(have) else np.zeros(len(code), bool))[which]
-            giver = one[where[which[there]]]
-            value[there] = self.pads[t].values[near[giver], at[giver]]
-            read &= ~there
-        order = np.argsort(when[which], kind="stable")
-        columns: Any = (when[which], pe, slot, name, value, group, read)
-        return Loads(*(x[order] for x in columns))
+            near = np.nonzero((before != NO_WORD) & self.takes_step(t, at)[:, None])
+            codes = (self.group[b][near[0]] * span + before[near]).tolist()
+            have = dict(zip(codes, self.pads[t].values[near].tolist(), strict=True))
+            for k, one in enumerate(code[which].tolist()):
+                if one in have:
+                    value[k], read[k] = have[one], False
+        loads = np.stack([when[which], pe, slot, name, value, group, read], axis=1)
+        return loads[np.argsort(loads[:, pes.WHEN], kind="stable")]
 
-    def _release(self, step: PlainStep, following: Where | None) -> None:
+    def _leaving(self, step: PlainStep, following: Where | None) -> Ints:
         """Which sums the PEs let go after a step: those the next one does not keep, or all.
 
         Each goes with the last product it gets in any of the PEs it is added over.
         """
         gone, words = self.state[self.acc], step.words[self.acc]
         if following is not None:
-            self._ahead = self.settle(self.acc, following, self.takes_step(self.acc, following))
+            self._ahead = self.settle(self.acc, following)
             gone = self._ahead.gone
         last = np.full(gone.shape, NEVER)
         setting, mac = np.nonzero(step.exists & (words.names != NO_WORD))
@@ -270,8 +235,8 @@ class Planner:
         _, which = np.unique(code, return_inverse=True)
         latest = np.full(len(code), NEVER)
         np.maximum.at(latest, which, last[pe, slot])
-        step.leaves = np.full(gone.shape, NEVER)
-        step.leaves[pe, slot] = np.where(latest == NEVER, LATE, latest)[which]
+        leaving = np.stack([latest[which], pe, slot], axis=1)
+        return leaving[np.argsort(leaving[:, pes.WHEN], kind="stable")]
 
 
-__all__ = ["NOTHING", "Loads", "MacWords", "PlainStep", "Planner"]
+__all__ = ["PlainStep", "Planner"]

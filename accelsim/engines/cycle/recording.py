@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import prod
+from typing import Any
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, address_of, digits, numbered
-from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.line_pes import (
-    AWAY,
-    BUBBLE,
-    HOPS,
-    LOAD,
-    ROWS,
-    USED,
-    HeldOperandPes,
+from accelsim.engines.cycle.addresses import (
+    NO_WORD,
+    NOTHING,
+    Bools,
+    Ints,
+    address_of,
+    digits,
+    numbered,
 )
+from accelsim.engines.cycle.buses import BusArray
+from accelsim.engines.cycle.line_pes import BUBBLE, USED
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray, by_step
+from accelsim.engines.cycle.systolic import Stream, SystolicArray
 from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary
@@ -28,100 +28,84 @@ from accelsim.workload.arithmetic import wrap
 Moves = Callable[[], Mapping[Boundary, Moved]]
 
 
-class _LineView:
-    """What the registers of a systolic array hold after an edge.
+SHOWN = 3  # what is added to words, so that an empty register's 0 tells of none
 
-    Values are read off the registers, and which of them hold anything off their tags.  Which word a
-    moving register holds is told by the fold that is passing: at its edge e PE (i, j) is at step
-    e - i - j of it.
+
+class _LineView:
+    """What the registers of a systolic array hold after an edge, [rows, columns].
+
+    Values and tags are read off the registers.  Which word is in a register and which step of which
+    fold an operand is of are read off those of two twins, through which words and steps go in the
+    place of values.
     """
 
-    def __init__(self, array: HeldOperandArray | HeldOutputsArray) -> None:
+    def __init__(self, array: SystolicArray) -> None:
         self.array = array
-        self.place = np.indices((array.rows, array.cols))
+        self.words = array.twin(lambda x, _: x._replace(values=x.words.astype(np.int64) + SHOWN))
+        self.steps = array.twin(_steps)
+        self.landed = array.sums.landed.copy()
 
-    def grid(self, plane: Ints) -> Ints:
-        """A flat plane as [rows, columns], without its ports."""
+    def _grid(self, plane: Ints) -> Ints:
+        """A flat plane without its ports."""
         return plane.reshape(-1, 1 + self.array.cols)[-self.array.rows :, 1:]
 
     def look(self) -> tuple[dict[str, tuple[Ints, Ints]], Bools, Ints]:
         """Values and words by kind of register, PEs that multiplied, and at what: fold << 32 |
         step.
         """
-        array, p = self.array, self.array.pes
-        held = isinstance(p, HeldOperandPes)
-        side, side_tag = (
-            (p.sums, p.sums_tag) if isinstance(p, HeldOperandPes) else (p.falling, p.falling_tag)
-        )
-        tags = array.shown(p.moving_tag, 0), array.shown(side_tag, 1)
+        p, w = self.array.pes, self.words.pes
+        outputs = self.array.outputs_held
+        names = ("rows", "cols", "sums", "shift") if outputs else ("rows", "sums", "held", "shadow")
+        planes = "moving", "falling", *(("sums", "out") if outputs else ("held", "shadow"))
+        both = [[getattr(x, plane) for x in (p, w)] for plane in planes]
+        both[:2] = [
+            [self.array.shown(both[k][0], k), self.words.shown(both[k][1], k)] for k in (0, 1)
+        ]
+        both[2:] = [[self._grid(x) for x in plane] for plane in both[2:]]
+        tags = [self.array.shown(x, k) for k, x in enumerate((p.moving_tag, p.falling_tag))]
         active = tags[0] & tags[1] & USED > 0
-        words, slots = np.full((2, *active.shape), BUBBLE), np.full(active.shape, EMPTY)
-        for number, start, task in array.flight:
-            step = array.edge - self.place.sum(axis=0) - start.operand
-            passing = (step >= 0) & (step < task.steps)
-            slots[active & passing] = (number << 32) + step[active & passing]
-            other = task.sums if task.cols is None else task.cols
-            for side_of, moving in enumerate((task.rows.words, other.words)):
-                line = self.place[side_of]
-                mine = passing & (tags[side_of] != 0) & (line < moving.shape[1])
-                words[side_of][mine] = by_step(moving)[step[mine], line[mine]]
-        planes = array.shown(p.moving, 0), array.shown(side, 1)
-        values = [np.where(tag != 0, x, 0) for x, tag in zip(planes, tags, strict=True)]
-        shown = {"rows": (values[0], words[0]), "sums" if held else "cols": (values[1], words[1])}
-        return shown | self._holding(active), active, slots
-
-    def _holding(self, active: Bools) -> dict[str, tuple[Ints, Ints]]:
-        """Registers that hold."""
-        array, p, (row, _) = self.array, self.array.pes, self.place
-        if isinstance(array, HeldOperandArray) and isinstance(p, HeldOperandPes):
-            tag = self.grid(p.shadow_tag)
-            waits = _named(array.held_words, tag >> LOAD, row + ((tag & AWAY) >> HOPS))
-            held = _named(array.held_words, self.grid(p.held_load), row) if array.two else waits
-            kinds = {"held": (self.grid(p.held), held), "shadow": (self.grid(p.shadow), waits)}
-        else:
-            assert not isinstance(p, HeldOperandPes)
-            adding = (self.grid(p.sums_tag) != 0) | active
-            names, out = self.grid(p.name), self.grid(p.out_name)
-            leaves, names = self.grid(p.out_tag) != 0, np.where(adding, names, out)
-            there = adding | (leaves & (p.out is p.sums))
-            sums, shift = (_named(array.words, x >> 32, x & ROWS) for x in (names, out))
-            kinds = {
-                "sums": (self.grid(p.sums), np.where(there, sums, BUBBLE)),
-                "shift": (self.grid(p.out), np.where(leaves, shift, BUBBLE)),
-            }
-        return {k: (np.where(words != BUBBLE, x, 0), words) for k, (x, words) in kinds.items()}
+        there = [tags[0] != 0, tags[1] != 0, np.ones_like(active), np.ones_like(active)]
+        if outputs:
+            there[3] = self._grid(p.out_tag) != 0
+            there[2] = (self._grid(p.sums_tag) != 0) | active | (there[3] & (p.out is p.sums))
+        shown = {
+            name: _named(values, words, here)
+            for name, (values, words), here in zip(names, both, there, strict=True)
+        }
+        return shown, active, self.steps.shown(self.steps.pes.moving, 0) - SHOWN
 
     def shifted_in(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every held word that enters at this edge."""
-        entering = []
-        for _, start, task in self.array.flight:
-            r, c = (0, 0) if task.held is None else task.held.words.shape
-            first = start.preload + (self.array.rows if self.array.full else r) - r
-            for j in range(c):
-                row, held = r - 1 - (self.array.edge - first - j), task.held
-                if held is not None and 0 <= row < r:
-                    entering.append((j, int(held.words[row, j]), int(held.values[row, j])))
-        return entering
+        p, w, ports = self.array.pes, self.words.pes, slice(1, 1 + self.array.cols)
+        if self.array.outputs_held:
+            return []
+        words, values = w.shadow[ports] - SHOWN, p.shadow[ports]
+        return [*zip(range(self.array.cols), words.tolist(), values.tolist(), strict=True)]
 
     def left(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every result latched at this edge."""
-        latest, words = self.array.latest, self.array.words
-        return sorted((j, int(words[n][i, j]), value) for n, i, j, value in latest)
+        sums, names = self.array.sums, self.words.sums
+        place = np.flatnonzero(sums.landed != self.landed)
+        at = self.landed[place]
+        self.landed[place] += 1
+        values, words = (x.values[at % len(x.values), place].tolist() for x in (sums, names))
+        columns = (place % self.array.cols).tolist()
+        return sorted((j, w - SHOWN, x) for j, w, x in zip(columns, words, values, strict=True))
 
 
-def _named(words: Mapping[int, Ints], which: Ints, row: Ints) -> Ints:
-    """Words of registers [rows, columns]: of which matrix, and in what row of it."""
-    known = np.full(which.shape, BUBBLE)
-    for k, matrix in words.items():
-        inside = (row < matrix.shape[0]) & (np.arange(which.shape[1]) < matrix.shape[1])
-        i, j = np.nonzero((which == k) & inside)
-        known[i, j] = matrix[row[i, j], j]
-    return known
+def _named(values: Ints, words: Ints, there: Bools) -> tuple[Ints, Ints]:
+    """Values and words of registers, where there is something."""
+    names = np.where(there, np.maximum(words - SHOWN, BUBBLE), BUBBLE)
+    return np.where(names != BUBBLE, values, 0), names
 
 
-def record_lines(
-    array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves
-) -> None:
+def _steps(words: Stream, number: int) -> Stream:
+    """A fold's number and the step in the place of values."""
+    steps = (number << 32) + np.arange(len(words.words)) + SHOWN
+    return words._replace(values=np.broadcast_to(steps[:, None], words.words.shape).copy())
+
+
+def record_lines(array: SystolicArray, lines: Lines, trace: Trace, moves: Moves) -> None:
     """Let a trace watch a systolic array.
 
     Planes are called by their tensor, and the registers that are only on the way (``shadow``,
@@ -129,11 +113,13 @@ def record_lines(
     """
     nest, size, view = lines.nest, lines.nest.arch.array, _LineView(array)
     tensors = {"rows": lines.along_rows, "sums": lines.acc}
-    if isinstance(array, HeldOutputsArray):
+    if lines.outputs_held:
         tensors |= {"cols": lines.along_cols}
-        tensors |= {"shift": lines.acc} if array.outputs == "register" else {}
+        tensors |= {"shift": lines.acc} if size.outputs == "register" else {}
     else:
-        tensors |= {"held": lines.held} | ({"shadow": lines.held} if array.two else {})
+        tensors |= {"held": lines.held} | (
+            {"shadow": lines.held} if size.weight_registers == 2 else {}
+        )
     label = {k: k if k in ("shadow", "shift") else t for k, t in tensors.items()}
     place = RegisterPlace(size.rows, size.cols, lines.turned)
     trace.open(nest, place, {label[k]: t for k, t in tensors.items()}, moves)
@@ -141,7 +127,7 @@ def record_lines(
     psum = nest.arch.number("psum")
 
     def see() -> None:
-        edge = array.edge
+        edge, left = array.edge, view.left()
         if not trace.wants(edge):
             return
         planes, active, slots = view.look()
@@ -156,46 +142,30 @@ def record_lines(
         held, acc = lines.held, lines.acc
         crossed += [("in", held, f"{col} {j}", word, x) for j, word, x in view.shifted_in()]
         crossed += [
-            ("out", acc, f"{col} {j}", word, int(wrap(np.array(x), psum)))
-            for j, word, x in view.left()
+            ("out", acc, f"{col} {j}", word, int(wrap(np.array(x), psum))) for j, word, x in left
         ]
         crossings = [Crossing(edge, *x, 1) for x in crossed if x[3] >= 0]
+        slots = np.where(active, slots, EMPTY)
         trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings, {})
 
     array.watch = see
 
 
 class _Scratchpads:
-    """Which words the PEs of a plain array keep, from edge to edge: of every word the number of
-    places that have it, of which only those places are counted anew that have changed.
-    """
+    """Which words the PEs of a plain array keep, from edge to edge."""
 
     def __init__(self, array: BusArray) -> None:
-        self.array, problem = array, array.nest.problem
-        self.names = {t: np.full_like(x.names, NO_WORD) for t, x in array.pads.items()}
-        self.places = {t: np.zeros(prod(problem.shape(t)), np.int64) for t in array.pads}
+        self.array, self.words = array, dict.fromkeys(array.pads, NOTHING)
 
     def changes(self) -> dict[str, Ints]:
         """Words that the first PE has taken, or the last has let go, since this was last asked."""
-        return {t: self._changes(t) for t in self.names}
-
-    def _changes(self, t: str) -> Ints:
-        pads, places = self.array.pads[t], self.places[t]
-        # a sum is there once something has been added to it
-        names = (
-            np.where(pads.fresh == 1, NO_WORD, pads.names) if t == self.array.acc else pads.names
-        )
-        other = names != self.names[t]
-        gone, come = (
-            address_of(self.array.nest, t, self.array.pe, x[other]) for x in (self.names[t], names)
-        )
-        self.names[t][other] = names[other]
-        gone, come = gone[gone != NO_WORD], come[come != NO_WORD]
-        words = np.unique(np.concatenate([gone, come]))
-        before = places[words] > 0
-        np.subtract.at(places, gone, 1)
-        np.add.at(places, come, 1)
-        return np.asarray(words[(places[words] > 0) != before])
+        before, array, self.words = self.words, self.array, {}
+        for t, pads in array.pads.items():
+            there = pads.names != NO_WORD
+            if t == array.acc:  # a sum is there once something has been added to it
+                there &= pads.fresh == 0
+            self.words[t] = np.unique(address_of(array.nest, t, array.pe, pads.names[there]))
+        return {t: np.setxor1d(x, before[t], assume_unique=True) for t, x in self.words.items()}
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
@@ -211,64 +181,53 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     if array.chains is not None:
         tensors |= {"down": acc, "across": acc}
     trace.open(nest, RegisterPlace(rows, cols), tensors, moves)
-    level = array.outer[acc].child
+    pads, nobody = _Scratchpads(array), np.zeros(array.positions, bool)
 
-    nothing, pads = np.zeros(array.positions, np.int64), _Scratchpads(array)
-
-    def plane(values: Ints, words: Ints, there: Bools) -> tuple[Ints, Ints]:
+    def plane(values: Any, words: Any, there: Bools) -> tuple[Ints, Ints]:
         frame = np.zeros((2, rows, cols), np.int64)
         frame[1] = BUBBLE
         frame[0, row, col], frame[1, row, col] = values * there, np.where(there, words, BUBBLE)
         return frame[0], frame[1]
 
+    def named(values: Ints, tensor: str, level: int, names: Ints, there: Bools) -> Any:
+        return plane(values, address_of(nest, tensor, level, names), there)
+
     def see() -> None:
         if not trace.wants(array.edge):
             return
-        frames, works, slots = (
-            dict.fromkeys(tensors, plane(nothing, nothing, nothing > 0)),
-            nothing > 0,
-            nothing,
-        )
+        frames = dict.fromkeys(tensors, plane(0, 0, nobody))
+        slots = plane(0, 0, nobody)[1]
         if array.now is not None:
             step, k, operands = array.now
-            works = step.exists[step.slots[k]]
-            slots = nothing + (step.number << 32) + k
+            setting = step.slots[k]
+            works = step.exists[setting]
+            slots = plane(0, (step.number << 32) + k, works)[1]
             for t, values in zip(nest.problem.operands, operands, strict=True):
-                words = address_of(nest, t, nest.levels, step.words[t].names[step.slots[k]])
-                frames[t] = plane(values, words, works)
+                frames[t] = named(values, t, nest.levels, step.words[t].names[setting], works)
         where, names, sums = array.added
-        added = np.stack([nothing] * 3)
-        added[:, where] = sums, address_of(nest, acc, nest.levels, names), np.ones_like(names)
-        frames[acc] = plane(added[0], added[1], added[2] > 0)
-        for name, (values, names, there) in array.chains.look().items() if array.chains else ():
-            frames[name] = plane(values, address_of(nest, acc, level, names), there)
-        number = plane(nothing, slots, works)[1]
-        active = number != BUBBLE
-        slots = np.where(active, number, EMPTY)
-        crossings = _on_buses(array)
-        trace.frame(array.edge, frames, active, slots, crossings, pads.changes())
+        added = np.zeros((3, array.positions), np.int64)
+        added[:, where] = sums, names, np.ones_like(names)
+        frames[acc] = named(added[0], acc, nest.levels, added[1], added[2] > 0)
+        for name, (values, words, there) in array.chains.look().items() if array.chains else ():
+            frames[name] = named(values, acc, array.outer[acc].child, words, there)
+        active = slots != BUBBLE
+        slots = np.where(active, slots, EMPTY)
+        trace.frame(array.edge, frames, active, slots, _on_buses(array), pads.changes())
 
     array.watch = see
 
 
 def _on_buses(array: BusArray) -> list[Crossing]:
     """Every word on a bus once, with how many take it (or give to it)."""
-    crossings = []
+    crossings, psum = [], array.nest.arch.number("psum")
     for way, tensor, bus, names, values in array.bus:
-        b = array.outer[tensor]
-        level = array.nest.levels if b.child > array.pe else array.pe
+        level = array.nest.levels if array.outer[tensor].child > array.pe else array.pe
         words = address_of(array.nest, tensor, level, names)
         whole: dict[tuple[int, int], list[int]] = {}
         for k, word, value in zip(bus.tolist(), words.tolist(), values.tolist(), strict=True):
             if word >= 0:
-                entry = whole.setdefault((k, word), [0, 0])
-                entry[0] = entry[0] + value if way == "out" else value
-                entry[1] += 1
-        for (k, word), (value, pes) in whole.items():
-            shown = (
-                int(wrap(np.array(value), array.nest.arch.number("psum")))
-                if way == "out"
-                else value
-            )
-            crossings.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
+                whole.setdefault((k, word), []).append(value)
+        for (k, word), parts in whole.items():
+            value = int(wrap(np.array(sum(parts)), psum)) if way == "out" else parts[-1]
+            crossings.append(Crossing(array.edge, way, tensor, f"bus {k}", word, value, len(parts)))
     return crossings

@@ -11,29 +11,21 @@ PEs hold from before by the same, and so what they must keep for the step after.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import (
-    ADDRESS,
-    NAME,
-    NO_WORD,
-    NOTHING,
-    Bools,
-    Ints,
-    Where,
-)
+from accelsim.engines.cycle.addresses import ADDRESS, MOST_KNOWN, NAME, NO_WORD, Bools, Ints, Where
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Chain
+from accelsim.mapping.skeleton import Kept
 
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 
-@dataclass(frozen=True)
-class Alike:
+class Alike(NamedTuple):
     """A tensor's words at a step: equal ``pattern`` means equal but for the distance of ``base``
     (addresses or pairs).
     """
@@ -47,54 +39,45 @@ class Patterns:
     """Numbers for what the chains of a nest leave, wherever they stand."""
 
     def __init__(self, array: BusArray) -> None:
-        self.array, self.nest = array, array.nest
+        self.array, self.macs = array, array.macs
         self._numbers: dict[Any, int] = {}
-        self._chains: dict[Any, tuple[int, Ints]] = {}
-        self._masks: dict[Any, int] = {}
-        self._outside = array.macs.outside
-        self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
+        self._known: Kept[Any] = Kept(MOST_KNOWN)
+        sliding = {array.nest.chain_of[d].name for d in "ERFS"}
+        self._sliding = [i for name in sorted(sliding) for i in self.macs.outside[name]]
 
-    def _number(self, thing: Any) -> int:
+    def _number(self, *thing: Any) -> int:
         return self._numbers.setdefault(thing, len(self._numbers))
 
     def tensor(self, t: str, at: Where) -> Alike:
         """A tensor's words at a step."""
         numbers, base = [], np.zeros(4, np.int64)
-        for c in self.array.macs.of[t]:
-            key = (t, c.name, *[at[i] for i in self._outside[c.name]])
-            if key not in self._chains:
-                self._chains[key] = self._chain(t, c, at)
-            number, first = self._chains[key]
+        for c in self.macs.of[t]:
+            key = (t, c.name, *[at[i] for i in self.macs.outside[c.name]])
+            number, first = self._known.of(key, partial(self._chain, t, c, at))
             numbers.append(number)
             base = base + first
         if t == "ifmap":
-            numbers.append(self._padding(at))
-        pairs = self.nest.projection(t, self.array.pe).pairs
+            key = tuple([at[i] for i in self._sliding])
+            numbers.append(self._known.of(key, partial(self._padding, at)))
+        pairs = self.array.nest.projection(t, self.array.pe).pairs
         return Alike(tuple(numbers), int(base[NAME if pairs else ADDRESS]), int(base[ADDRESS]))
 
     def _chain(self, t: str, chain: Chain, at: Where) -> tuple[int, Ints]:
         """The number of what a chain leaves of a tensor's words, and those of its first MAC [4]."""
-        part, exists = self.array.macs.part(t, chain, at), self.array.macs.chain(chain, at)[1]
+        part, exists = self.macs.part(t, chain, at), self.macs.chain(chain, at).exists
         there = np.broadcast_to(exists, np.broadcast_shapes(part.shape[1:], exists.shape))
         words = np.broadcast_to(part, (4, *there.shape)) * there
         base = words[:, there][:, :1].sum(axis=1)
         apart = (words - base[:, None, None]) * there
-        return self._number((chain.name, there.shape, there.tobytes(), apart.tobytes())), base
+        return self._number(chain.name, there.shape, there.tobytes(), apart.tobytes()), base
 
     def _padding(self, at: Where) -> int:
-        """Which ifmap words are real, and which the level outside has; it depends on where windows
-        lie.
-        """
-        key = tuple([at[i] for name in self._sliding for i in self._outside[name]])
-        if key not in self._masks:
-            touched = self.array.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
-            there = touched.names != NO_WORD
-            self._masks[key] = self._number((there.shape, there.tobytes(), touched.read.tobytes()))
-        return self._masks[key]
+        """Which ifmap words are real, and which the level outside has: as windows lie."""
+        touched = self.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
+        return self._number((touched.names != NO_WORD).tobytes(), touched.kinds.tobytes())
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+class Sample(NamedTuple):
     """One clocked step: what it moved, when its last result came after its first edge, and what
     arrived outside.
     """
@@ -108,8 +91,7 @@ class Sample:
     words: Ints  # addresses less the step's base
 
 
-@dataclass(frozen=True, eq=False)
-class _Held:
+class _Held(NamedTuple):
     """PEs that last took a step together: which, where it was, its words."""
 
     pes: Bools
@@ -119,19 +101,22 @@ class _Held:
 
 class StepSampler:
     """Clocks one of each kind of step on an array of its own, with what earlier steps have left in
-    the PEs.
+    the PEs; carries out the others as counts.  ``array`` is never clocked.
     """
 
     def __init__(self, array: BusArray) -> None:
-        self.array, self.patterns = array, Patterns(array)
-        self.array.deliver = self._keep
+        self.array, self.patterns, self.moves = array, Patterns(array), array.moves
         self.known: dict[Any, Sample] = {}
         self.held: dict[str, list[_Held]] = {t: [] for t in array.kept}
-        self._delivered = NOTHING, NOTHING
+        self.compute = self.last_result = self.macs_done = self.active = 0
 
-    def take(self, at: Where, following: Where | None) -> tuple[Sample, int]:
-        """The sample a step is like, which is counted, and the base of its sums' addresses."""
-        array, patterns = self.array, self.patterns
+    def plan(self, at: Where, following: Where | None) -> tuple[Where, Where | None]:
+        """Only a step that is clocked is planned."""
+        return at, following
+
+    def carry_out(self, step: tuple[Where, Where | None]) -> None:
+        """Count what a step does that one of its kind was seen to do."""
+        (at, following), array, patterns = step, self.array, self.patterns
         words = {t: patterns.tensor(t, at) for t in array.traffic}
         key: list[Any] = [following is None, *(x.pattern for x in words.values())]
         news = {t: _Held(array.takes_step(t, at), at, words[t]) for t in array.kept}
@@ -150,16 +135,31 @@ class StepSampler:
             for moved, what, more in self.known[whole].moved:
                 setattr(moved, what, getattr(moved, what) + more)
         for t, new in news.items():
-            older = [_Held(h.pes & ~new.pes, h.at, h.words) for h in self.held[t]]
+            older = [h._replace(pes=h.pes & ~new.pes) for h in self.held[t]]
             self.held[t] = [h for h in (*older, new) if h.pes.any()]
-        return self.known[whole], base
+        self._count(at, self.known[whole], base)
+
+    def _count(self, at: Where, sample: Sample, base: int) -> None:
+        sums = sample.words + base
+        self.array.deliver(at, sample.pe, sums, np.zeros_like(sums))
+        self.last_result = max(self.last_result, self.compute + sample.last)
+        self.compute += sample.slots
+        self.macs_done += sample.macs
+        self.active = max(self.active, sample.active)
+
+    def drain(self) -> None:
+        """Nothing is under way."""
 
     def _clock(self, at: Where, following: Where | None, base: int) -> Sample:
-        array = self.array
-        moves = next(iter(array.traffic.values())).moves
-        mine = [m for b, m in moves.items() if b.child >= array.pe]
+        array = BusArray(self.array.nest, self.array.levels, self.array.macs)
+        out: list[Ints] = []
+        array.deliver = lambda _, *sums: out.extend(sums)
+        mine = [m for b, m in array.moves().items() if b.child >= array.pe]
         before = [(m, what, getattr(m, what)) for m in mine for what in PRIMITIVES]
-        array.restart({t: [(h.at, h.pes) for h in held] for t, held in self.held.items()})
+        for t, held in self.held.items():  # what earlier steps left, sums at zero
+            for one in held:
+                array.settle(t, one.at, one.pes)
+            array.pads[t].names[:] = array.state[t]
         step = array.plan(at, following)
         if array.acc in array.kept:  # the step before has let them go
             gone = step.changes[array.acc].gone != NO_WORD
@@ -167,11 +167,5 @@ class StepSampler:
         array.carry_out(step)
         array.drain()
         moved = [(m, what, getattr(m, what) - was) for m, what, was in before]
-        pe, words = self._delivered
-        return Sample(
-            moved, array.compute, array.last_result, array.total_macs, array.active, pe,
-            words - base,
-        )  # fmt: skip
-
-    def _keep(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
-        self._delivered = pe, words
+        counts = array.compute, array.last_result, array.macs_done, array.active
+        return Sample(moved, *counts, out[0], out[1] - base)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,18 @@ class RegisterPlace:
     turned: bool = False
 
 
+class _Frame(NamedTuple):
+    """One edge, as it was taken down; ``moved`` [boundaries, primitives] up to it."""
+
+    edge: int
+    planes: Planes
+    active: Bools
+    slots: Ints
+    crossings: list[Crossing]
+    kept: Mapping[str, Ints]
+    moved: Ints
+
+
 class Trace:
     """Records the edges ``first`` to ``last`` of a run: ``run(nest, data, trace=Trace(1, 200))``.
 
@@ -93,16 +105,8 @@ class Trace:
             )
         self.first, self.last = first, last
         self.planes: dict[str, RegisterPlane] = {}
-        self._frames: dict[str, list[tuple[Ints, Ints]]] = {}
-        self._tensors: dict[str, str] = {}
-        self._active: list[Bools] = []
-        self._slots: list[Ints] = []
-        self._edges: list[int] = []
-        self._crossings: dict[int, list[Crossing]] = {}
-        self.changes: list[Mapping[str, Ints]] = []
-        self._counters: list[Ints] = []
+        self._frames: list[_Frame] = []
         self._folds: dict[int, tuple[dict[int, int], Ints]] = {}
-        self._moves: Callable[[], Mapping[Boundary, Moved]] = dict
 
     # -- for the engine ----------------------------------------------------------------------------
 
@@ -114,13 +118,8 @@ class Trace:
         moves: Callable[[], Mapping[Boundary, Moved]],
     ) -> None:
         """Begin: how planes lie, which tensor each shows, how to ask what has moved."""
-        self.nest, self.place, self._moves = nest, place, moves
-        self._tensors = dict(tensors)
+        self.nest, self.place, self._moves, self._tensors = nest, place, moves, dict(tensors)
         self.boundaries = tuple(nest.boundaries)
-        self._within = digits(
-            nest,
-            [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == nest.levels - 1],
-        )
         window = self.last - self.first + 1
         need = window * place.rows * place.cols * (16 * len(tensors) + 9)
         if need > MOST_BYTES:
@@ -146,32 +145,25 @@ class Trace:
         """Take down one edge.  ``kept``: words that have come into the PEs' scratchpads, or are in
         none of them any more, since the edge before.
         """
-        self._edges.append(edge)
-        for name, (values, words) in planes.items():
-            self._frames.setdefault(name, []).append((values.copy(), words.copy()))
-        self._active.append(active.copy())
-        self._slots.append(slots.copy())
-        self._crossings[edge] = crossings
-        self.changes.append(kept)
-        self._counters.append(self._snapshot())
+        frame = _Frame(edge, planes, active, slots, crossings, kept, self._snapshot())
+        self._frames.append(frame)
 
     def close(self, cycles: int = 0) -> None:
         """The run is over.  What drained from the levels after its last edge belongs to that."""
         acc, number = self.nest.problem.accumulated, self.nest.arch.number("psum")
-        for name, frames in self._frames.items():
-            tensor = self._tensors[name]
-            values, words = (self._turn(np.stack([f[k] for f in frames])) for k in (0, 1))
-            self.planes[name] = RegisterPlane(
-                tensor, _compact(wrap(values, number) if tensor == acc else values), _compact(words)
-            )
-        shape = (0, self.place.rows, self.place.cols)
-        self.edges = np.array(self._edges, np.int64)
-        self.active = self._turn(np.stack(self._active)) if self._active else np.zeros(shape, bool)
-        self.slots = self._turn(np.stack(self._slots)) if self._slots else np.zeros(shape, np.int64)
+        frames, shape = self._frames, (0, self.place.rows, self.place.cols)
+        for name, tensor in self._tensors.items() if frames else ():
+            values, words = (self._turn([x.planes[name][k] for x in frames]) for k in (0, 1))
+            values = wrap(values, number) if tensor == acc else values
+            self.planes[name] = RegisterPlane(tensor, _compact(values), _compact(words))
+        self.edges = np.array([x.edge for x in frames], np.int64)
+        self.active = self._turn([x.active for x in frames]) if frames else np.zeros(shape, bool)
+        self.slots = self._turn([x.slots for x in frames]) if frames else np.zeros(shape, np.int64)
+        self.changes = [x.kept for x in frames]
         self.totals = self._snapshot()
-        if self._edges and self._edges[-1] == cycles:
-            self._counters[-1] = self.totals
-        self._frames.clear()
+        if frames and frames[-1].edge == cycles:
+            frames[-1] = frames[-1]._replace(moved=self.totals)
+        self._frames = [x._replace(planes={}) for x in frames]
         worked = set((np.unique(self.slots[self.slots != EMPTY]) >> 32).tolist())
         self._folds = {k: v for k, v in self._folds.items() if k in worked}
 
@@ -182,7 +174,7 @@ class Trace:
         )
 
     def _turn(self, frames: Any) -> Any:
-        return np.ascontiguousarray(frames.transpose(0, 2, 1)) if self.place.turned else frames
+        return np.stack([x.T if self.place.turned else x for x in frames])
 
     # -- for the reader ----------------------------------------------------------------------------
 
@@ -205,8 +197,7 @@ class Trace:
 
     def crossings(self, edge: int) -> list[Crossing]:
         """Words that entered or left the array at an edge."""
-        self._frame_of(edge)
-        return list(self._crossings[edge])
+        return list(self._frames[self._frame_of(edge)].crossings)
 
     def kept(self, edge: int) -> dict[str, Ints]:
         """Words in the scratchpads of a plain array's PEs after an edge, by tensor: addresses,
@@ -241,12 +232,14 @@ class Trace:
         ``place``: of every spatial loop its position in each PE.
         """
         positions = np.full((len(self.nest.loops), *slots.shape), -1, np.int64)
+        loops, pe = self.nest.loops, self.nest.levels - 1
+        inner = [i for i, x in enumerate(loops) if not x.spatial and x.level == pe]
         for slot in np.unique(slots[slots != EMPTY]).tolist():
             here, (outside, inside) = slots == slot, self._folds[slot >> 32]
             k = inside[slot & 0xFFFFFFFF]
             for i, position in outside.items():
                 positions[i][here] = position
-            for i, within in self._within.items():
+            for i, within in digits(self.nest, inner).items():
                 positions[i][here] = within[k]
             for i, where in place.items():
                 positions[i][here] = where[here]
@@ -297,22 +290,20 @@ class Trace:
         import pandas as pd
 
         columns = pd.MultiIndex.from_product([[str(b) for b in self.boundaries], PRIMITIVES])
-        rows = np.array(self._counters, np.int64).reshape(len(self._counters), -1)
+        rows = np.array([x.moved for x in self._frames], np.int64).reshape(-1, len(columns))
         return pd.DataFrame(rows, index=pd.Index(self.edges, name="edge"), columns=columns)
 
     def moved(self, edge: int) -> dict[Boundary, Moved]:
         """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes
         the contract's columns).
         """
-        return {
-            b: Moved(*map(int, row))
-            for b, row in zip(self.boundaries, self._counters[self._frame_of(edge)], strict=True)
-        }
+        moved = self._frames[self._frame_of(edge)].moved.tolist()
+        return {b: Moved(*row) for b, row in zip(self.boundaries, moved, strict=True)}
 
     def _frame_of(self, edge: int) -> int:
         k = edge - self.first
-        if not 0 <= k < len(self._edges):
-            have = f"{self._edges[0]} to {self._edges[-1]}" if self._edges else "none"
+        if not 0 <= k < len(self._frames):
+            have = f"{self.edges[0]} to {self.edges[-1]}" if self._frames else "none"
             raise ValueError(f"edge {edge} is not in the trace, which has {have}")
         return k
 
