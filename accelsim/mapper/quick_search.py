@@ -59,12 +59,12 @@ from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-EXHAUSTIVE = 1 << 24  # combinations that are valued one and all
+EXHAUSTIVE = 1 << 23  # combinations that are valued one and all
 PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
 LOOKED = 1 << 19  # choices that a descent looks at
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 8  # and of these timed in full,
+TIMED = 12  # and of these timed in full,
 SMALL = 1 << 13  # MACs of a layer that is timed in no time: all that are kept
 LIKELY = 192  # combinations remembered for the next machine besides those
 NEAR = 0.99  # after the first only those that should come to so much of the best or less,
