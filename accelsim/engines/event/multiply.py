@@ -76,6 +76,18 @@ def gather(base: int, rows: Ints, columns: Ints, data: Floats, words: Sums) -> i
 
 
 @kernel
+def bring(words: Floats, step: int, place: Sums) -> int:
+    """Words so far from each other, side by side; how many are poison."""
+    lost = 0
+    for i in range(len(place)):
+        value = words[i * step]
+        there = value == value
+        place[i] = value if there else 0
+        lost += not there
+    return lost
+
+
+@kernel
 def lay_out(
     base: int, planes: Ints, width: int, top: int, bottom: int, left: int, right: int, step: int,
     data: Floats, frame: Sums,
@@ -94,11 +106,7 @@ def lay_out(
                 if top <= h < bottom and first < end:
                     words = data[base + planes[p] + h * width + phase + first * step :]
                     there = place[first:end]
-                    for i in range(len(there)):
-                        value = words[i * step]
-                        held = value == value
-                        there[i] = value if held else 0
-                        lost += not held
+                    lost += bring(words, 1, there) if step == 1 else bring(words, step, there)
     return lost
 
 
