@@ -423,7 +423,8 @@ def finish(
                 continue
             if pes.out_tag[k]:
                 tally[HAZARD], tally[PLACE] = IN_USE, k
-            pes.out[k], pes.out_tag[k] = pes.sums[k], LAST | word | row << ROW
+            pes.out[k], pes.out_tag[k] = pes.sums[k], LAST | row << ROW
+            pes.out_tag[k] |= word
             if row == fold[ROWS] - 1:
                 for above in range(k % width, k + 1, width):
                     waits = pes.out_tag[above] & (LAST | GO) == LAST
