@@ -34,7 +34,7 @@ from accelsim.explore.worker import TaskOutcome, VersionError, WorkTask, died, p
 from accelsim.results.tiles import TilesRequest
 from accelsim.version import MODEL_VERSION
 
-BATCH_S = 1.0  # aimed at; no finished point is older than about this before it is given on
+BATCH_S = 0.5  # aimed at; no finished point is older than about this before it is given on
 MOST = 8192  # points of a batch
 TOGETHER = 1024  # architectures that are gone through layer by layer
 ALONE_S = 1.0  # work done in this process before processes are thought of
