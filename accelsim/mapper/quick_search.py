@@ -427,7 +427,8 @@ class _QuickSearch:
             loops += (t[at] > 1).sum(axis=1)
         near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
-        timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
+        small = nest.problem.macs <= SMALL
+        timed, most = 0, KEPT if small else TIMED
         alike = np.unique(_rounded(guess), return_inverse=True)[1]
         each = zip(self.tables.tiles, rows.T, strict=True)
         told = _Told(np.hstack([tiles[at] for tiles, at in each]), alike)
@@ -441,7 +442,7 @@ class _QuickSearch:
             ):
                 continue
             value = np.inf if state.best is None else state.best.value
-            more = told.expected(i)
+            more = 1.0 if small else told.expected(i)
             near = guess[i] * more <= value * NEAR or bounds[i] * more <= value * OPEN
             one = None
             if (near or not timed) and timed < most and (state.best is None or not long[i]):
