@@ -26,7 +26,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapper.space import divisors
+from accelsim.mapper.space import divisors, even_tiles
 from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton
 
 Ints = npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ def _options(entering: int, side: int, every: bool) -> tuple[int, ...]:
     """Divisors of a range, and ``every`` even tile or those of whole folds."""
     tiles = set(spread(entering))
     if every:
-        tiles |= {-(-entering // n) for n in range(1, entering + 1)}
+        tiles |= {*even_tiles(entering)}
     else:
         folds = -(-entering // side)
         for n in range(1, FOLDS + 1):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -158,11 +158,7 @@ class LayerCounts:
     @classmethod
     def of(cls, skeleton: Skeleton) -> LayerCounts:
         """Those of the skeleton's form, kept with it."""
-        kept = skeleton.form.kept
-        known: LayerCounts | None = kept.get("counts")
-        if known is None:
-            known = kept["counts"] = cls(skeleton)
-        return known
+        return skeleton.form.once("counts", partial(cls, skeleton))
 
     def nest(self, bits: int) -> Skeleton:
         """The skeleton with sums final as ``bits`` say; its numbers are those of the machine that

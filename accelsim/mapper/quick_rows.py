@@ -157,7 +157,7 @@ def _options(entering: int, room: int, alone: bool) -> tuple[int, ...]:
     """Tiles a range is cut to, rising, where loops over ``room`` PEs follow."""
     tiles = set(divisors(entering))
     if room:
-        tiles |= {min(entering, room), -(-entering // -(-entering // room))}
+        tiles |= {*whole_folds(entering, room)}
         if alone and room <= 256:
             most = min(room, entering)
             tiles |= {t for t in range(1, most + 1) if t == -(-entering // -(-entering // t))}

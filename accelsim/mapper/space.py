@@ -84,10 +84,10 @@ def options(whole: int, tiles: TileChoice) -> Sequence[int]:
     """Tiles a range may be cut into, in rising order."""
     if tiles == "divisors":
         return divisors(whole)
-    return range(1, whole + 1) if tiles == "all" else _even(whole)
+    return range(1, whole + 1) if tiles == "all" else even_tiles(whole)
 
 
-def _even(whole: int) -> tuple[int, ...]:
+def even_tiles(whole: int) -> tuple[int, ...]:
     """The least tiles that cut a range into 1, 2, ... pieces, rising: the large ones from few
     pieces, and small ones that are least for some.  Short lists are kept, and the last long ones.
     """
@@ -161,7 +161,7 @@ def _even_ways(whole: int, free: int) -> int:
     ways = _how_many_even(whole)
     if free > 1 and ways <= MOST_ROWS:
         ways = 0
-        for t in reversed(_even(whole)):  # the largest, which have most ways, first
+        for t in reversed(even_tiles(whole)):  # the largest, which have most ways, first
             ways += _even_ways(t, free - 1)
             if ways > MOST_ROWS:
                 break
@@ -201,7 +201,7 @@ def _even_ends(whole: int, loops: int) -> tuple[tuple[int, int], ...]:
     if loops == 0:
         return ((whole, 1),)
     ends: dict[int, int] = {}
-    for t in _even(whole):
+    for t in even_tiles(whole):
         for end, ways in _even_ends(t, loops - 1):
             ends[end] = ends.get(end, 0) + ways
     return tuple(ends.items())

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import fold_loops, holds, on_lines, sides
+from accelsim.engines.analytic.array_time import FoldFrame, fold_loops, on_lines, sides
 from accelsim.engines.analytic.closed_form import words_used
 from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.engines.analytic.pipeline import overlaps, surely_short
@@ -109,7 +109,7 @@ class WaitedPasses:
         """
         nest, array = self.nest, self.nest.arch.array
         there = [i for i, n in enumerate(trips) if n > 1]
-        if self._ragged(there):
+        if self._frame.ragged(there):
             return None
         every = fold_loops(nest, tiles)
         rows, cols = sides(nest)
@@ -127,30 +127,8 @@ class WaitedPasses:
         return alone - max(0, most_c - least_c - least_t), max(0, rows + least_c - 2 - hidden)
 
     @cached_property
-    def _holds(self) -> list[bool]:
-        """By loop, whether it cuts what the PEs hold."""
-        return [holds(self.nest, x) for x in self.nest.loops]
-
-    @cached_property
-    def _outside(self) -> list[bool]:
-        """By loop, whether folds follow each other over it."""
-        last = self.nest.levels - 1
-        return [not x.spatial and x.level < last for x in self.nest.loops]
-
-    def _ragged(self, there: Sequence[int]) -> bool:
-        """Whether folds of these loops are of sizes that ranges do not tell
-        (``array_time.wants_list``).
-        """
-        loops = self.nest.loops
-        beside = [i for i in there if self._outside[i] and not self._holds[i]][1:]
-        for family in self.tables.families:
-            own = [i for i in family.loops if i in there]
-            space = next((i for i in own if loops[i].spatial), None)
-            if space is not None and any(
-                self._outside[i] and (i > space or i in beside) for i in own
-            ):
-                return True
-        return False
+    def _frame(self) -> FoldFrame:
+        return FoldFrame.of(self.nest)
 
     def _least(self, there: Sequence[int], tiles: Sequence[int], where: str) -> int:
         """The least steps of a fold that has any (``inside``), or its least rows or columns."""
@@ -174,12 +152,12 @@ class WaitedPasses:
         whole = now[x.dim] if x.dim in now else prod(now.values())
         full = min(tiles[at], whole)
         rest = whole - (-(-whole // full) - 1) * full
-        here = "inside" if not x.spatial else x.axis
+        here = self._frame.where[at]
         first = self._pieces(inner, tiles, {**now, x.dim: full}, where)
-        if not self._outside[at] and here != where:
+        if here not in ("outside", where):
             return first
         last = first if rest == full else self._pieces(inner, tiles, {**now, x.dim: rest}, where)
-        if self._outside[at]:
+        if here == "outside":
             return min(first, last)
         return (-(-whole // full) - 1) * first + last
 

@@ -223,6 +223,13 @@ class OpenForm:
     kept: dict[Hashable, Any] = field(default_factory=dict)
     token: object = field(default_factory=object)
 
+    def once(self, key: Hashable, make: Callable[[], V]) -> V:
+        """What is kept by a key, made by whoever asks first."""
+        known: V | None = self.kept.get(key)
+        if known is None:
+            known = self.kept[key] = make()
+        return known
+
 
 class Kept(dict[Hashable, V]):
     """What was worked out of nests and skeletons, by all that it hangs on: at most so many, then
@@ -345,11 +352,7 @@ class Skeleton:
         every output has a word of its own, and none is padding.  With taps a chunk of fused
         dimensions has other words when its parts are turned about.
         """
-        kept = self.form.kept
-        token = kept.get("either way")
-        if token is None:
-            token = kept["either way"] = self._either_way()
-        return token
+        return self.form.once("either way", self._either_way)
 
     def _either_way(self) -> object:
         token = self.form.token

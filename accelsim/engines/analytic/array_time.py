@@ -21,9 +21,9 @@ ends after its MAC steps, the stages of a multiplier and the links of an adding 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -132,6 +132,7 @@ class FoldFrame:
     ``inside``   temporal loops that are not listed; ``over`` those over rows and over columns
     ``holds``    [loops]  whether a loop cuts a tensor that the PEs hold
     ``where``    [loops]  as ``FoldLoop`` says it
+    ``wants_list``  whether they are ``ragged`` where all loops are there
     ``chains``   of each that has loops: the sizes of its parts; and of its loops the number, the
                  part (-1 for the fused whole), and whether they are spatial
     """
@@ -146,7 +147,6 @@ class FoldFrame:
         self.listed = self._listed(nest)
         self.inside = [i for i, x in every if not x.spatial and i not in self.listed]
         self.over = [[i for i, x in every if x.axis == axis] for axis in ("row", "col")]
-        self.wants_list = self._wants_list(nest)
         size = nest.problem.size
         self.chains = [
             (
@@ -156,15 +156,12 @@ class FoldFrame:
             for chain in nest.chains
             if chain.loops
         ]
+        self.wants_list = self.ragged(range(len(nest.loops)))
 
     @classmethod
     def of(cls, nest: Skeleton) -> FoldFrame:
         """The frame of a nest's form, made once."""
-        kept = nest.form.kept
-        frame: FoldFrame | None = kept.get("folds")
-        if frame is None:
-            frame = kept["folds"] = cls(nest)
-        return frame
+        return nest.form.once("folds", partial(cls, nest))
 
     def _listed(self, nest: Skeleton) -> list[int]:
         listed, loops = list(self.outside), nest.loops
@@ -177,12 +174,16 @@ class FoldFrame:
             listed.pop()
         return listed
 
-    def _wants_list(self, nest: Skeleton) -> bool:
-        alone = [i for i in self.outside if not self.holds[i]]
-        for chain in nest.chains:
-            space = [i for i in chain.loops if nest.loops[i].spatial]
-            own = [i for i in self.outside if i in chain.loops]
-            if space and any(i > space[0] or i in alone[1:] for i in own):
+    def ragged(self, there: Collection[int]) -> bool:
+        """Whether folds of these loops, the others none, are of sizes that ranges do not tell: the
+        first two cases at the head of this page.
+        """
+        outside = [i for i in self.outside if i in there]
+        beside = [i for i in outside if not self.holds[i]][1:]
+        for _, loops in self.chains:
+            own = [i for i, *_ in loops if i in outside]
+            space = next((i for i, _, spatial in loops if spatial and i in there), None)
+            if space is not None and any(i > space or i in beside for i in own):
                 return True
         return False
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 from threading import Lock
 from typing import Any, TypeVar
@@ -331,11 +331,7 @@ class PassFrame:
     @classmethod
     def of(cls, nest: Nest) -> PassFrame:
         """The frame of a nest, made once for its form and for the levels that are late."""
-        kept, key = nest.form.kept, ("passes", late_levels(nest.arch))
-        frame: PassFrame | None = kept.get(key)
-        if frame is None:
-            frame = kept[key] = cls(nest)
-        return frame
+        return nest.form.once(("passes", late_levels(nest.arch)), partial(cls, nest))
 
     def _meet_resources(self) -> None:
         """All ports and channels, from the outermost level in: the order in which whoever needs

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import prod
 from operator import itemgetter
 from threading import Lock
@@ -187,11 +187,7 @@ class SettingsFrame:
     @classmethod
     def of(cls, nest: Nest, outer: Sequence[int]) -> SettingsFrame:
         """The frame of a nest's form, made once."""
-        key = "settings", tuple(outer)
-        frame: SettingsFrame | None = nest.form.kept.get(key)
-        if frame is None:
-            frame = nest.form.kept[key] = cls(nest, outer)
-        return frame
+        return nest.form.once(("settings", tuple(outer)), partial(cls, nest, outer))
 
     def side(self, b: Boundary) -> BoundaryFrame:
         """The factors of one boundary."""
