@@ -54,7 +54,7 @@ def cycles(columns: Mapping[Column, Any], forms: list[Form]) -> npt.NDArray[np.f
 def forms(nest: Skeleton) -> list[Form]:
     """The forms of a nest's skeleton."""
     outer, inner, busy, _ = _loads(nest)
-    array = _array(nest)
+    array = array_forms(nest)
     listed = []
     steps = (
         array if on_lines(nest) else [(0.0, {STEPS: 1.0})]
@@ -137,8 +137,10 @@ def _plus(*weights: Weights) -> Weights:
     return dict(total)
 
 
-def _array(nest: Skeleton) -> list[Form]:
-    """The array alone; see ``engines.analytic.array_time`` for the sums these are parts of."""
+def array_forms(nest: Skeleton) -> list[Form]:
+    """Those of the array alone; see ``engines.analytic.array_time`` for the sums these are parts
+    of.
+    """
     array, last = nest.arch.array, nest.levels - 1
     if not on_lines(nest):
         way: Weights = {ROW_WAY: 1.0, COL_WAY: 1.0} if adds_in_a_chain(nest) else {}
@@ -287,4 +289,4 @@ def port_cycles(nest: Skeleton, level: int, bits: int) -> float:
     return bits / have.port_bits * clock
 
 
-__all__ = ["Column", "Form", "Weights", "cycles", "forms", "port_cycles"]
+__all__ = ["Column", "Form", "Weights", "array_forms", "cycles", "forms", "port_cycles"]

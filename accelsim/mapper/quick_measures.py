@@ -30,13 +30,7 @@ class ChoiceMeasures:
 
     def of(self, choices: Ints) -> dict[str, Floats]:
         """Energy, bits over the outermost port, and bounds of the cycles [combinations]."""
-        t = self.tables
-        terms = np.repeat(t.constant[None, :], len(choices), axis=0)
-        for f, own in enumerate(t.own):
-            terms *= own[choices[:, f]]
-        for tie in t.ties.values():
-            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
-        forms = np.zeros((3, len(choices)))
+        terms, forms = self._terms(choices), np.zeros((3, len(choices)))
         for b, at in self._by_bits(choices):
             weights = self.weights.of(b)
             each = weights.forms @ terms[at].T + weights.constant[:, None]
@@ -45,6 +39,29 @@ class ChoiceMeasures:
                 more = weights.closer @ terms[at].T + weights.closer_constant[:, None]
                 forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
         return self._measures(forms)
+
+    def expected(self, choices: Ints, low: dict[str, Floats], usage: Floats) -> dict[str, Floats]:
+        """About what combinations of this ``usage`` come to whose bounds are ``low``: the array
+        works when the first words are there.
+        """
+        terms, array = self._terms(choices), np.zeros(len(choices))
+        for b, at in self._by_bits(choices):
+            weights = self.weights.of(b)
+            each = weights.array @ terms[at].T + weights.array_constant[:, None]
+            array[at] = each.max(axis=0)
+        cycles = np.maximum(low["cycles"], array + usage @ self.weights.first)
+        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+        return low | {"cycles": cycles, "energy": energy}
+
+    def _terms(self, choices: Ints) -> Floats:
+        """The terms of some combinations [combinations, terms]."""
+        t = self.tables
+        terms = np.repeat(t.constant[None, :], len(choices), axis=0)
+        for f, own in enumerate(t.own):
+            terms *= own[choices[:, f]]
+        for tie in t.ties.values():
+            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
+        return terms
 
     def _by_bits(self, choices: Ints) -> Iterator[tuple[int, Ints]]:
         """Levels at which some combinations leave sums unfinished, and which combinations."""

@@ -8,10 +8,10 @@
    cycles a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued
    whole; a larger one by descent from the fixed rule's choices and from the least, until nothing
    near is better.
-3. The best few are timed in full, the least bound first, until nothing left has a lower one, or
-   should come to less by what timing told of its like (``_Told``).  What ``waited_passes`` knows to
-   be slower than the best so far counts as timed and is not.  Where the whole space was valued and
-   nothing left is below, that is a proof; else the bound is what every mapping must do.
+3. The best few are timed in full: first those that should come to least, which is their bound, or
+   that of the array once its first words are there, and as many times that as timing told of their
+   like (``_Told``).  Where the whole space was valued and nothing left has a lower bound, that is a
+   proof; else the bound is what every mapping must do.
 
 The fixed rule's mapping is always among those timed, so nothing is worse than it.  Effort is
 counted in candidates: the same call gives the same mapping wherever and however often it is made.
@@ -48,7 +48,6 @@ from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
 from accelsim.mapper.rules_ahead import RuleMapping, rule_of
 from accelsim.mapper.space import under
-from accelsim.mapper.waited_passes import WaitedPasses
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
@@ -64,11 +63,10 @@ PAIR = 1 << 16  # combinations of two families' choices that a step of a descent
 LOOKED = 1 << 19  # choices that a descent looks at
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 12  # and of these timed in full,
+TIMED = 8  # and of these timed in full,
 SMALL = 1 << 13  # MACs of a layer that is timed in no time: all that are kept
 LIKELY = 192  # combinations remembered for the next machine besides those
-NEAR = 0.99  # after the first only those that should come to so much of the best or less,
-OPEN = 0.9  # or whose bound is so far below it that nothing is known
+NEAR = 0.98  # after the first only those that should come to so much of the best or less
 FAR = 1.5  # how far tiles are apart that say nothing of each other: the sum of log ratios
 UNTIMED = -1.0
 MOST_TIMED = 1 << 12  # mappings of a layer whose cycles are kept
@@ -407,18 +405,17 @@ class _QuickSearch:
     # -- the end -----------------------------------------------------------------------------------
 
     def _time(self) -> None:
-        """Time the best few in full: those first that come out best where the first words are
-        waited for, of which the bounds know nothing.
+        """Time the best few in full: those first that should come to least, and after these what
+        should come to clearly less.
         """
         nest, state = self.tables.skeleton, self.state
         machine = nest.on(self.weights.arch)
-        self._waited = WaitedPasses(self.tables, machine)
         there = int(np.isfinite(self.pool.values).sum())
         rows = self.pool.rows[:there]
         low = self.closely.of(rows)
         bounds = np.asarray(self.goal.of(low), np.float64)
         usage = self.closely.usage(rows)
-        late = low | {"cycles": low["cycles"] + usage @ self.weights.first}
+        late = self.closely.expected(rows, low, usage)
         guess = np.asarray(self.goal.of(late), np.float64)
         long = np.asarray(np.any(usage[:, [PASSES, STEPS]] > np.array(LONG), axis=1))
         long &= limited(machine.arch)
@@ -429,7 +426,8 @@ class _QuickSearch:
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         small = nest.problem.macs <= SMALL
         timed, most = 0, KEPT if small else TIMED
-        alike = np.unique(_rounded(guess), return_inverse=True)[1]
+        first = usage @ self.weights.first
+        alike = np.unique(_rounded(guess * (low["cycles"] + first)), return_inverse=True)[1]
         each = zip(self.tables.tiles, rows.T, strict=True)
         told = _Told(np.hstack([tiles[at] for tiles, at in each]), alike)
         for i in order.tolist():
@@ -442,12 +440,11 @@ class _QuickSearch:
             ):
                 continue
             value = np.inf if state.best is None else state.best.value
-            more = 1.0 if small else told.expected(i)
-            near = guess[i] * more <= value * NEAR or bounds[i] * more <= value * OPEN
+            near = guess[i] * (1.0 if small else told.expected(i)) <= value * NEAR
             one = None
             if (near or not timed) and timed < most and (state.best is None or not long[i]):
                 timed += 1
-                one = self._in_full(machine, rows[i], usage[i], measures)
+                one = self._in_full(machine, rows[i], measures)
             if one is None:  # it has no time, or was not timed, and keeps its bound
                 state.rest = min(state.rest, float(bounds[i]))
                 continue
@@ -471,44 +468,33 @@ class _QuickSearch:
         tiles, loops = self.tables.tile_row(choices), self.tables.loops_of(choices)
         return _Timed.of(self.goal, low, None, loops, tiles).better(best)
 
-    def _in_full(
-        self, machine: Skeleton, choices: Ints, usage: Floats, low: dict[str, float]
-    ) -> _Timed | None:
-        """A mapping with its measures, whose bounds are ``low``; with closer bounds where even so
-        the best is better; None where it has more steps than the engines time.
+    def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
+        """A mapping with its measures, whose bounds are ``low``; None where it has more steps than
+        the engines time.
         """
-        tables, best = self.tables, self.state.best
+        tables = self.tables
         tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
         mapping = cache(partial(machine.mapping_with, tiles))  # made where it is wanted
-
-        def taking(cycles: float) -> _Timed:
-            energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
-            measures = low | {"cycles": cycles, "energy": energy}
-            return _Timed.of(self.goal, measures, mapping, loops, tiles)
 
         known, key = tables.timed, (rates(machine.arch), tiles)
         cycles = known.get(key, UNTIMED)  # other threads may forget it meanwhile
         if cycles == UNTIMED or not tables.exact:
-            if best is not None and self._waited.applies:
-                least = self._waited.cycles(choices, usage, tables.bits_of(choices))
-                if least > low["cycles"] and not (one := taking(least)).better(best):
-                    return one
             nest = Nest(machine.problem, machine.arch, mapping())
             try:
                 if not tables.exact:
                     return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
                 check_work(nest)
-                if best is not None and limited(nest.arch):  # waited for the first words alone
-                    least = first_fills(nest) + array_time(nest).cycles
-                    if not (one := taking(max(low["cycles"], least))).better(best):
-                        return one
                 cycles = self._cycles(nest, choices)
             except MappingError:
                 cycles = None
             if len(known) >= MOST_TIMED:
                 known.clear()
             known[key] = cycles
-        return None if cycles is None else taking(cycles)
+        if cycles is None:
+            return None
+        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+        measures = low | {"cycles": cycles, "energy": energy}
+        return _Timed.of(self.goal, measures, mapping, loops, tiles)
 
     def _cycles(self, nest: Nest, choices: Ints) -> float:
         """Cycles of a nest with the tiles of these choices, in full."""

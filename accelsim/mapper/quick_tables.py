@@ -233,33 +233,13 @@ class LayerTables:
             terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
         return terms
 
-    def words_of(self, choice: Sequence[int] | Ints) -> Ints:
-        """The counts ``moving``, by a choice for each family [columns]; where they are exact."""
-        counts = np.rint(self._terms_of(choice) @ self.signs[:, : len(self.moving)])
-        return counts.astype(np.int64)
-
     def tile_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
-        return self._by_loop(self.tiles, choice)
-
-    def trip_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
-        """The most trips of each loop likewise."""
-        return self._by_loop(self.trips, choice)
-
-    def _by_loop(self, table: Sequence[Ints], choice: Sequence[int] | Ints) -> tuple[int, ...]:
-        """Numbers of families' choices [choices, its loops], loop by loop."""
         each = [1] * len(self.skeleton.loops)
-        for family, rows, at in zip(self.families, table, choice, strict=True):
-            for loop, number in zip(family.loops, rows[at].tolist(), strict=True):
-                each[loop] = number
+        for family, rows, at in zip(self.families, self.tiles, choice, strict=True):
+            for loop, tile in zip(family.loops, rows[at].tolist(), strict=True):
+                each[loop] = tile
         return tuple(each)
-
-    def bits_of(self, choice: Sequence[int] | Ints) -> int:
-        """At which levels sums are unfinished, by a choice for each family."""
-        bits = 0
-        for unfinished, at in zip(self.unfinished, choice, strict=True):
-            bits |= int(unfinished[at])
-        return bits
 
     def loops_of(self, choice: Sequence[int] | Ints) -> int:
         """How many loops make more than one trip, by a choice for each family."""

@@ -40,13 +40,16 @@ class Weights:
     """Measures of mappings whose sums are final at the same levels.
 
     ``forms`` [2 + forms, terms] and ``constant`` [2 + forms]: energy, bits over the outermost port,
-    then the cycles' forms; ``closer`` and ``closer_constant`` more of these, for few mappings.
+    then the cycles' forms; ``closer`` and ``closer_constant`` more of these, for few mappings;
+    ``array`` and ``array_constant`` those of the array alone.
     """
 
     forms: Floats
     constant: Floats
     closer: Floats
     closer_constant: Floats
+    array: Floats
+    array_constant: Floats
     limits: tuple[Limit, ...]
 
 
@@ -120,12 +123,14 @@ class MachineWeights:
         if listed is None:
             listed = self._spent([bits])[bits]
         by_column = listed[:, 1:] - listed[:, :1]
-        cycles, first, closer, second = self._forms(bits)
+        cycles, first, closer, second, array, third = self._forms(bits)
         return Weights(
             np.vstack([by_column @ layer.signs[:, : len(layer.moving)].T, cycles]),
             np.concatenate([listed[:, 0], first]),
             closer,
             second,
+            array,
+            third,
             self.limits_of(bits),
         )
 
@@ -155,19 +160,20 @@ class MachineWeights:
                 yield Limit("steps", ((at, 1, 1, 1),), most)
 
     def _forms(self, bits: int) -> tuple[Floats, ...]:
-        """Weights [forms, terms] and constants [forms] of the cycles' forms, and of the closer
-        ones: alike for all layers of a structure, whatever their sizes.
+        """Weights [forms, terms] and constants [forms] of the cycles' forms, the closer ones, and
+        the array's: alike for all layers of a structure, whatever their sizes.
         """
         layer, array = self.tables.layer, self.arch.array
 
-        def made() -> tuple[Floats, ...]:
+        def make() -> tuple[Floats, ...]:
             nest = layer.nest(bits).on(self.arch, layer.final(bits))
-            columns, signs = {c: i for i, c in enumerate(layer.columns)}, layer.signs.T
-            cycles, first = _rows(lower_cycles.forms(nest), columns)
-            closer, second = _rows(lower_cycles.closer_forms(nest), columns)
-            return cycles @ signs, first, closer @ signs, second
+            columns, made = {c: i for i, c in enumerate(layer.columns)}, list[Floats]()
+            for forms in (lower_cycles.forms, lower_cycles.closer_forms, lower_cycles.array_forms):
+                weights, constant = _rows(forms(nest), columns)
+                made += [weights @ layer.signs.T, constant]
+            return tuple(made)
 
-        return _forms.of((layer.kind, bits, self._rates, array.rows, array.cols), made)
+        return _forms.of((layer.kind, bits, self._rates, array.rows, array.cols), make)
 
     @cached_property
     def _rates(self) -> tuple[Any, ...]:

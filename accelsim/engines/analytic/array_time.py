@@ -21,7 +21,7 @@ ends after its MAC steps, the stages of a multiplier and the links of an adding 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
@@ -111,8 +111,10 @@ def lines_time(nest: Nest) -> int:
 
 def _told_by_ranges(nest: Nest, tiles: Sequence[Any], rows: Any, cols: Any) -> Any:
     """The same in closed form, of one nest's tiles, rows and columns or over mappings."""
+    frame = FoldFrame.of(nest)
+    each = zip(nest.loops, tiles, frame.where, frame.holds, strict=True)
     return fold_time(
-        fold_loops(nest, tiles),
+        [FoldLoop(x.dim, tile, where, held) for x, tile, where, held in each],
         nest.problem.size,
         nest.mapping.fused,
         nest.arch.array,
@@ -132,7 +134,7 @@ class FoldFrame:
     ``inside``   temporal loops that are not listed; ``over`` those over rows and over columns
     ``holds``    [loops]  whether a loop cuts a tensor that the PEs hold
     ``where``    [loops]  as ``FoldLoop`` says it
-    ``wants_list``  whether they are ``ragged`` where all loops are there
+    ``wants_list``  whether folds are of sizes that ranges do not tell
     ``chains``   of each that has loops: the sizes of its parts; and of its loops the number, the
                  part (-1 for the fused whole), and whether they are spatial
     """
@@ -156,7 +158,7 @@ class FoldFrame:
             for chain in nest.chains
             if chain.loops
         ]
-        self.wants_list = self.ragged(range(len(nest.loops)))
+        self.wants_list = self._ragged()
 
     @classmethod
     def of(cls, nest: Skeleton) -> FoldFrame:
@@ -174,15 +176,14 @@ class FoldFrame:
             listed.pop()
         return listed
 
-    def ragged(self, there: Collection[int]) -> bool:
-        """Whether folds of these loops, the others none, are of sizes that ranges do not tell: the
-        first two cases at the head of this page.
+    def _ragged(self) -> bool:
+        """Whether folds are of sizes that ranges do not tell: the first two cases at the head of
+        this page.
         """
-        outside = [i for i in self.outside if i in there]
-        beside = [i for i in outside if not self.holds[i]][1:]
+        beside = [i for i in self.outside if not self.holds[i]][1:]
         for _, loops in self.chains:
-            own = [i for i, *_ in loops if i in outside]
-            space = next((i for i, _, spatial in loops if spatial and i in there), None)
+            own = [i for i, *_ in loops if i in self.outside]
+            space = next((i for i, _, spatial in loops if spatial), None)
             if space is not None and any(i > space or i in beside for i in own):
                 return True
         return False
@@ -202,13 +203,6 @@ def fold_rules(nest: Nest) -> FoldRules:
     """Section 5 of a nest's array, for lists of folds."""
     holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
     return FoldRules(nest.arch.array, *sides(nest), holds_sums)
-
-
-def fold_loops(nest: Skeleton, tiles: Sequence[Any]) -> list[FoldLoop]:
-    """A nest's loops as ``fold_time`` takes them, with tiles that may be arrays over mappings."""
-    frame = FoldFrame.of(nest)
-    each = zip(nest.loops, tiles, frame.where, frame.holds, strict=True)
-    return [FoldLoop(x.dim, tile, where, held) for x, tile, where, held in each]
 
 
 def holds(nest: Skeleton, loop: OpenLoop) -> bool:

@@ -1,8 +1,12 @@
-"""What a combination takes at the least, told before it is timed: never more than it then takes."""
+"""What combinations should come to, told before any is timed, beside what they come to; and what
+the outermost port makes them take.
+"""
 
 from __future__ import annotations
 
 import random
+from contextlib import suppress
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,6 @@ from accelsim.mapper.quick_measures import ChoiceMeasures
 from accelsim.mapper.quick_search import full_measures, layer_tables, quick_mapping
 from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.quick_weights import MachineWeights
-from accelsim.mapper.waited_passes import WaitedPasses
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
@@ -78,63 +81,73 @@ def _ports(rng: random.Random) -> str:
     return rng.choice(("shared", "shared", "separate"))
 
 
-def asked(seed: int) -> tuple[int, int]:
-    """How many combinations of a random layer and machine are told closer than by the forms, and
-    how many are told to the cycle; none takes less than it is told to.
-    """
-    rng = random.Random(seed)
-    problem = random_problem(rng, rng.choice((60, 400, 3000)), ("forward",))
-    arch, flow = lines(rng), load_dataflow(rng.choice(("ws", "ws", "is", "nlr")))
-    try:
-        tables = layer_tables(problem, arch, flow)
-    except MappingError:
-        return 0, 0
-    waited = WaitedPasses(tables, tables.skeleton.on(arch))
-    if not (tables.space and tables.families and waited.applies):
-        return 0, 0
-    measures, closer, exact = ChoiceMeasures(tables, MachineWeights(tables, arch)), 0, 0
-    for _ in range(8):
-        choice = np.array([rng.randrange(len(x)) for x in tables.tiles])
-        if not tables.covered[tuple(k[i] for k, i in zip(tables.kinds, choice, strict=True))]:
-            continue
+# ResNet-50 on ``systolic``: layer, rows, columns, KB, dataflow.
+POINTS = [
+    ("conv2_3_reduce", 20, 24, 64, "os"),
+    ("conv5_3_reduce", 28, 12, 128, "ws"),
+    ("conv4_3_reduce", 28, 24, 64, "is"),
+    ("conv5_2_conv", 100, 28, 512, "os"),
+    ("conv4_2_conv", 104, 32, 48, "ws"),
+    ("conv3_2_expand", 36, 68, 96, "ws"),
+    ("conv4_1_shortcut", 24, 16, 96, "is"),
+    ("conv1", 52, 44, 256, "os"),
+    ("conv5_1_reduce", 16, 64, 64, "ws"),
+    ("fc", 64, 20, 128, "is"),
+]
+
+
+def test_the_few_that_are_timed_are_the_best_of_those_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, goal = {x.name: x for x in acc.load_workload("resnet50").layers}, Objective.parse("edp")
+    few, many, worse = 0, 0, []
+    for name, rows, cols, kilobytes, flow in POINTS:
+        sizes = {"array.rows": rows, "array.cols": cols}
+        more = {"levels.sram.capacity_bytes": 1024 * kilobytes}
+        arch = acc.load_architecture("systolic", sizes | more)
+        asked = layers[name].problem(), arch, load_dataflow(flow), goal
+        quick = quick_mapping(*asked)
+        with monkeypatch.context() as every:
+            every.setattr(quick_search, "NEAR", 2.0)
+            every.setattr(quick_search, "TIMED", quick_search.KEPT)
+            best = quick_mapping(*asked)
+        few, many = few + quick.timed, many + best.timed
+        worse.append(quick.value / best.value)
+    assert few <= 2 * len(POINTS) < many / 4
+    assert max(worse) <= 1.05
+    assert median(worse) <= 1.002
+
+
+@pytest.mark.parametrize("chunk", slow_but([0], range(4)))
+def test_nothing_takes_less_than_its_bound(chunk: int) -> None:
+    """And nothing is expected to."""
+    asked = 0
+    for seed in range(chunk * 80, chunk * 80 + 80):
+        rng = random.Random(seed)
+        problem = random_problem(rng, rng.choice((60, 400, 3000)), ("forward",))
+        arch, flow = lines(rng), load_dataflow(rng.choice(("ws", "ws", "is", "nlr")))
         try:
-            cycles = _cycles(tables, arch, choice)
+            tables = layer_tables(problem, arch, flow)
         except MappingError:
             continue
-        usage = measures.usage(choice[None, :])[0]
-        least = waited.cycles(choice, usage, tables.bits_of(choice))
-        assert least <= cycles, (seed, choice)
-        closer += least > measures.of(choice[None, :])["cycles"][0]
-        exact += least == cycles
-    return closer, exact
+        if not (tables.space and tables.families and tables.exact):
+            continue
+        choices = np.array([[rng.randrange(len(x)) for x in tables.tiles] for _ in range(8)])
+        measures = ChoiceMeasures(tables, MachineWeights(tables, arch))
+        low = measures.of(choices)
+        late = measures.expected(choices, low, measures.usage(choices))
+        assert (late["cycles"] >= low["cycles"]).all()
+        assert (late["energy"] >= low["energy"]).all()
+        for n, choice in enumerate(choices):
+            if tables.covered[tuple(k[i] for k, i in zip(tables.kinds, choice, strict=True))]:
+                with suppress(MappingError):
+                    cycles = _cycles(tables, arch, choice)
+                    assert low["cycles"][n] <= cycles * (1 + 1e-9), (seed, choice)
+                    asked += 1
+    assert asked > 100
 
 
 def _cycles(tables: LayerTables, arch: Architecture, choice: np.ndarray) -> float:
     mapping = tables.skeleton.mapping_with(tables.tile_row(choice))
     return full_measures(Nest(tables.skeleton.problem, arch, mapping))["cycles"]
-
-
-@pytest.mark.parametrize("chunk", slow_but([0], range(8)))
-def test_nothing_takes_less_than_it_is_told_to(chunk: int) -> None:
-    closer, exact = np.sum([asked(seed) for seed in range(chunk * 80, chunk * 80 + 80)], axis=0)
-    assert closer > 60
-    assert exact > 10
-
-
-def test_what_is_told_to_be_slower_is_not_timed_and_nothing_else_changes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    layer = acc.Conv2d(M=64, C=64, H=56, W=56, R=1, S=1)
-    arch, flow = acc.load_architecture("tpu_v1"), load_dataflow("ws")
-    timed: list[Nest] = []
-    monkeypatch.setattr(quick_search, "check_work", timed.append)
-    goal = Objective.parse("edp")
-    quick = quick_mapping(layer.problem(), arch, flow, goal)
-    few = len(timed)
-    layer_tables(layer.problem(), arch, flow).timed.clear()
-    monkeypatch.setattr(WaitedPasses, "applies", False)
-    assert quick_mapping(layer.problem(), arch, flow, goal) == quick
-    assert few < 3 < len(timed) - few
 
 
 @pytest.mark.parametrize("chunk", slow_but([0], range(4)))
