@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     "--output",
     type=FILE,
     metavar="FILE",
-    help="LAYER-DATAFLOW.html unless given.",
+    help="WORKLOAD-LAYER-on-ARCH-DATAFLOW.html unless given.",
 )
 def animate(
     workload: str,
