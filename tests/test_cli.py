@@ -440,6 +440,13 @@ def test_version():
     assert re.fullmatch(r"accelsim \S+ \(model version \d+\)\n", accelsim("--version").out)
 
 
+def test_the_package_is_the_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "accelsim", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, accelsim("--version").out)
+
+
 def test_help_is_quick():
     """By the processor's time, since others may be at work beside this test."""
 

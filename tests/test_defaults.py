@@ -27,6 +27,8 @@ def test_a_layer_gets_the_best_tiles() -> None:
     assert (best["cycles"], rule["cycles"]) == (112_990, 3_612_735)
     assert (best["mapping"], rule["mapping"]) == ("best", "rule")
     assert best == conv5_3(overrides=FREE, tiles="best", objective="edp", effort="quick")
+    waiting = conv5_3(overrides=SMALL), conv5_3(overrides=SMALL, tiles="rule")
+    assert [row["cycles"] for row in waiting] == [163_732, 7_418_875]  # docs/mapper.md
 
 
 PAIR = [

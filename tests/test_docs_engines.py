@@ -27,13 +27,17 @@ def example() -> Nest:
 
 
 def test_quoted_lines_are_the_programs() -> None:
-    """Every line of a quotation stands in the file it names, in the same order."""
-    quoted = re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(quoted) == 8
-    for name, text in quoted:
-        lines = iter((ROOT / "accelsim" / name).read_text().splitlines())
-        for line in text.splitlines():
-            assert line in lines, f"{name}: {line}"
+    """Every quotation stands in the functions it names, without a gap but where it says ``...``."""
+    quoted = re.findall(r"```python\n# (\S+): (.*?)\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(quoted) == PAGE.count("```python") == 10
+    for name, functions, text in quoted:
+        source = (ROOT / "accelsim" / name).read_text()
+        shown = dict.fromkeys(functions.split(", "), "")
+        for part in text.split("...\n"):
+            assert source.count(part) == 1, f"{name}: {part}"
+            above = re.findall(r"def (\w+)", source[: source.index(part)])
+            shown[above[-1]] += part
+        assert list(shown) == functions.split(", ") and all(shown.values()), name
 
 
 def shown(value: int, word: int) -> str:

@@ -22,7 +22,7 @@ from accelsim.engines import analytic
 from accelsim.results.explain import Explanation, explain
 from accelsim.results.knobs import numbers
 from accelsim.results.layer_row import performance
-from accelsim.results.waterfall import parts_of, why_faster
+from accelsim.results.waterfall import parts_of, short_ratio, why_faster
 from accelsim.view.explained import explained_data
 
 MACHINES = (
@@ -200,6 +200,12 @@ def test_why_names_every_part_that_differs() -> None:
     assert "of its energy" in energy
     same = a.explain(knobs=False)
     assert "the same" in same.against(same)[0]
+
+
+def test_nearly_as_many_is_not_one_times() -> None:
+    assert [short_ratio(x) for x in (2.0, 0.5123, 228_438 / 228_470, 1.00002, 1.0)] == [
+        *("2", "0.512", "0.9999", "1.00002", "1")
+    ]
 
 
 def test_two_stores_are_compared_in_words(tmp_path: Path) -> None:

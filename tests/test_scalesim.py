@@ -17,12 +17,14 @@ known of it. Columns ours = theirs, and the corrections:
 from __future__ import annotations
 
 import csv
+import re
 from math import ceil
 from pathlib import Path
 
 import pytest
 
 import accelsim as acc
+from accelsim.cli.common import pairs
 from accelsim.engines import event
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.workload.arithmetic import random_data
@@ -113,3 +115,23 @@ def test_as_the_array_executes_it(row):
         == array_time(nest).cycles
         == int(row["total_cycles"]) + 1
     )
+
+
+def test_the_page_has_what_other_presets_take():
+    """Every row of the table in docs/scalesim.md, and what it says of os and of DRAM as shipped."""
+    page = (Path(__file__).parents[1] / "docs" / "scalesim.md").read_text(encoding="utf-8")
+    conv3 = acc.Conv2d(M=384, C=256, H=13, W=13, R=3, S=3)
+
+    def cycles(arch: str, side: int, *keys: str, flow: str = "ws") -> int:
+        sides = {"array.rows": side, "array.cols": side}
+        result = acc.simulate(conv3, arch, flow, overrides=sides | pairs(keys))
+        return result.rows[0].columns["cycles"]
+
+    shown = re.findall(r"^\| `(\w+)`(?:, `(\S+)`)? \| (\d+)x\3 \| ([\d ]+) \|", page, re.MULTILINE)
+    assert len(shown) == 5
+    for arch, key, side, told in shown:
+        assert cycles(arch, int(side), *([key] if key else [])) == int(told.replace(" ", ""))
+    assert "7 287 and 7 159" in page
+    assert cycles("systolic", 128, "dram=unlimited", flow="os") == 7159
+    assert "63 117 and 20 341" in page
+    assert (cycles("systolic", 128), cycles("tpu_v1", 256)) == (63_117, 20_341)

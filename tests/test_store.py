@@ -678,11 +678,12 @@ def test_results_totals_fronts_and_sensitivities(path: Path) -> None:
         (["--where", "layer + 1 > 2"], "where: + wants numbers"),
         (["--columns", "cycels"], "has no such column, got cycels; nearest: cycles"),
         (["--study", "frist"], "has no such study, got frist; nearest: first"),
-        (["--pareto", "cycels"], "the frame has no column cycels"),
+        (["--pareto", "cycels"], "the frame has no column cycels; nearest: cycles"),
         (["--maximize", "cycles"], "--maximize goes with --pareto"),
         (["--format", "parquet"], "--format parquet wants -o FILE"),
         (["--prune", "true", "--where", "true"], "--prune and --prune-old forget rows"),
         (["--sensitivity", "nothing"], "the frame has no column nothing"),
+        (["--sensitivity", "energy"], "the frame has no column energy; nearest: energy_pj"),
     ],
 )
 def test_results_refuses(path: Path, args: list[str], says: str) -> None:

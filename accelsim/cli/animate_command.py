@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     "--output",
     type=FILE,
     metavar="FILE",
-    help="LAYER-DATAFLOW.html unless given.",
+    help="WORKLOAD-LAYER-on-ARCH-DATAFLOW.html unless given.",
 )
 def animate(
     workload: str,
@@ -97,7 +97,8 @@ def animate(
     """Play a layer on the array, every register of every PE, cycle by cycle; or a small network.
 
     Writes one HTML file that needs nothing else, and prints what it shows.  WORKLOAD is a name of
-    `accelsim list`, a YAML file, or a file that `accelsim import` reads.
+    `accelsim list`, a YAML file, or a file that `accelsim import` reads.  Tiles are the fixed
+    rule's; `accelsim show --best --yaml` writes those that run finds, and --mapping shows them.
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")

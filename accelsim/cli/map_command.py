@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     type=click.Choice(["divisors", "even", "all"]),
     default="divisors",
     show_default=True,
-    help="Tiles that divide, or any.",
+    help="Tiles that divide, or any; what is proved is proved of these.",
 )
 @click.option(
     "--limit",
@@ -116,9 +116,10 @@ def map_(
 ) -> int:
     """Find the mapping with the least OBJECTIVE for every layer, and prove it.
 
-    Every mapping a dataflow leaves open is evaluated or excluded by an argument that is
-    counted.  With --limit, or interrupted (exit 130), the best so far is given with the gap that is
-    left.
+    Every mapping a dataflow leaves open with tiles of --tiles is evaluated or excluded by an
+    argument that is counted.  Tiles that need not divide, which run tries some of, may be better
+    than the best that divide: --tiles even has them.  With --limit, or interrupted (exit 130), the
+    best so far is given with the gap that is left.
     """
     from tqdm import tqdm
 

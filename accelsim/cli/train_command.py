@@ -140,7 +140,7 @@ def train(
 
     NETWORK is a name of `accelsim list`, a YAML file with a graph, or a file that `accelsim import`
     reads.  Every tensor and gradient is compared with the golden step's, every layer's counts with
-    analytic's.
+    analytic's.  Tiles are the fixed rule's, as with `accelsim run --tiles rule`, or --mapping's.
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")

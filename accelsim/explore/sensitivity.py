@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accelsim.base.errors import or_nearest
 from accelsim.base.validation import checked
 from accelsim.explore.row_names import IDENTITY, energy_column, numbers, varied_axes
 
@@ -54,7 +55,9 @@ def sensitivity(
     names = varied_axes(frame) if keys is None else list(keys)
     for name in (column, *names):
         if name not in frame.columns:
-            raise ValueError(f"the frame has no column {name}")
+            raise ValueError(
+                f"the frame has no column {name}{or_nearest(name, map(str, frame.columns))}"
+            )
     values = numbers(frame[column], strict=False)
     counts = np.isfinite(values) & (values > 0)
     used = frame[counts]

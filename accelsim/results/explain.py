@@ -356,7 +356,7 @@ def _why_energy(a: LayerExplained, b: LayerExplained) -> str:
     after = {s.component: s.total for s in b.energy}
     change = {n: after.get(n, 0.0) - parts.get(n, 0.0) for n in {**parts, **after}}
     largest = sorted((n for n in change if change[n]), key=lambda n: -abs(change[n]))[:4]
-    ratio = f"{b.spent / a.spent:.3g} of its energy" if a.spent else "energy"
+    ratio = f"{waterfall.short_ratio(b.spent / a.spent)} of its energy" if a.spent else "energy"
     told = ", ".join(f"{change[n]:+.3g} in {n}" for n in largest) or "the same in every component"
     return f"It takes {ratio} ({b.spent:.4g} and {a.spent:.4g} {printed_unit(a.unit)}): {told}."
 

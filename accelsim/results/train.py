@@ -163,7 +163,7 @@ def train_step(
     ``engine``.
 
     ``network`` is a workload with a graph, a name or a file; ``arch``, ``dataflow`` (one),
-    ``mapping`` and ``params`` as in ``simulate``.
+    ``mapping`` and ``params`` as in ``simulate``; without ``mapping`` tiles are the fixed rule's.
 
     ``images`` are real numbers, [batch, ...]: one array, arrays by input name, or an .npz file that
     has ``labels`` or ``targets`` too.  ``targets`` are labels for ``cross_entropy``, of the

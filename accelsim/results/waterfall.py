@@ -92,7 +92,7 @@ def why_faster(a: Sequence[CyclePart], b: Sequence[CyclePart], names: tuple[str,
     if first == second and _by_name(a) == _by_name(b):
         return f"{names[1]} takes the same {spaced(first)} cycles as {names[0]}, in the same parts."
     told = "as many" if first == second else "fewer" if second < first else "more"
-    ratio = f"{second / first:.3g} of" if first else "against"
+    ratio = f"{short_ratio(second / first)} of" if first else "against"
     begin = f"{names[1]} takes {spaced(second)} cycles, {ratio} the {spaced(first)} of {names[0]}"
     before, after = _by_name(a), _by_name(b)
     every = {part.name: part for part in (*a, *b)}
@@ -103,6 +103,12 @@ def why_faster(a: Sequence[CyclePart], b: Sequence[CyclePart], names: tuple[str,
         for n in largest
     ]
     return f"{begin} ({told}): {', '.join(parts)}."
+
+
+def short_ratio(ratio: float) -> str:
+    """Three digits, or as many more as show that it is not 1."""
+    shown = (f"{ratio:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in shown if text != "1"), "1")
 
 
 def _by_name(parts: Sequence[CyclePart]) -> dict[str, int]:

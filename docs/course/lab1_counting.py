@@ -96,9 +96,8 @@ def questions(variant: int) -> list[Question]:
         ),
         Question(
             "1.4",
-            f"How many zeros on each side keep the size of an ifmap under a {keeps} x {keeps} "
-            f"filter of "
-            "stride 1?",
+            f"How many zeros on each side keep the size of an ifmap under filters of {keeps} x "
+            f"{keeps} at stride 1?",
             "Put E = H into the formula, and solve it for pad.",
             lambda: (keeps - 1) // 2,
             lambda: [

@@ -12,6 +12,7 @@ from accelsim.results.table import result_blocks
 
 NOTHING = "no layer was mapped"
 BY_RULE = "  (the fixed rule's, better than all of the space: its tiles need not divide)"
+DIVISORS = "gap and proved: of tiles that divide; others (even, all) may be better"
 
 
 def network_best_blocks(best: NetworkBest) -> tuple[Block, ...]:
@@ -32,7 +33,9 @@ def layer_lines(best: NetworkBest) -> tuple[Block, ...]:
         f"{name}: {layer.mapping}{BY_RULE if layer.certificate.rule else ''}"
         for name, layer in best.layers.items()
     )
-    return replace(table, ruled=False, gap=" "), Preformatted(mappings)
+    divide = any(layer.certificate.tiles == "divisors" for layer in best.layers.values())
+    note = [Sentences((DIVISORS,))] if divide else []
+    return replace(table, ruled=False, gap=" "), Preformatted(mappings), *note
 
 
 def best_blocks(best: Best) -> tuple[Block, ...]:

@@ -86,11 +86,12 @@ def animate(
     ``layer`` a small network is shown node by node, each for at most 500 cycles.
 
     ``workload``, ``arch``, ``dataflow``, ``mapping``, ``overrides``, ``params``, ``batch``,
-    ``direction`` and ``seed`` as for ``simulate``; up to three dataflows stand side by side.  Long
-    runs are shown from cycle ``first`` on, ``cycles`` of them at most, fewer of a very large array.
-    ``numbers``: ``small`` draws whole numbers that a product can be checked with by hand, ``full``
-    the whole range of the architecture's words.  Raises InputError for what is wrong in names,
-    files or numbers, and for a layer that cannot be mapped or has no way through the engine.
+    ``direction`` and ``seed`` as for ``simulate``; without ``mapping`` tiles are the fixed rule's,
+    not the best.  Up to three dataflows stand side by side.  Long runs are shown from cycle
+    ``first`` on, ``cycles`` of them at most, fewer of a very large array.  ``numbers``: ``small``
+    draws whole numbers that a product can be checked with by hand, ``full`` the whole range of the
+    architecture's words.  Raises InputError for what is wrong in names, files or numbers, and for a
+    layer that cannot be mapped or has no way through the engine.
     """
     machine = load_architecture(arch, overrides or {})
     network = load_workload(workload, params)
