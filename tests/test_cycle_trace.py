@@ -5,10 +5,13 @@ edge.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+from nests import random_nest
+from quick import slow_but
 from test_cycle import data_of, nest_of
 from test_cycle_random import chained, systolic_nest
 
@@ -277,11 +280,46 @@ def test_random_traces():
                 ),
                 rng,
             )
-        trace = cycle.Trace(1, 100_000)
-        try:
-            run = cycle.run(nest, data_of(nest, seed), trace=trace)
-        except MappingError:
-            continue
+        check_trace(nest, seed)
+
+
+@pytest.mark.parametrize("chunk", slow_but([0], range(8)))
+def test_random_traces_of_buses(chunk):
+    """The same where PEs of any shape stand idle in some steps, and of (k, x) pairs."""
+    for seed in range(chunk * 60, (chunk + 1) * 60):
+        rng = random.Random(f"traces of buses {seed}")
+        options = {"fuse": 0.5, "spatial": 0.6, "parted": 0.7, "empty": 0.2}
+        nest = random_nest(rng, 60, systolic=0.0, **options)
+        check_trace(chained(nest, rng) if seed % 2 else nest, seed)
+
+
+def test_a_trace_of_pairs_in_which_pes_stand_idle():
+    """An image past the last one has no pair: the word it stands for is not asked for."""
+    problem = Problem(N=3, G=1, M=1, C=2, E=1, F=1, R=1, S=1, H=1, W=1)
+    arch = acc.load_architecture("shidiannao", {"array.rows": 2, "array.cols": 2})
+    outer = arch.level_names[0]
+    nest = Nest(
+        problem,
+        arch,
+        Mapping(loops=f"N:2:{outer} K:1:{outer} N:1:{outer}:row", keep={outer: TENSORS}),
+    )
+    check_trace(nest, 0)
+
+
+def test_a_trace_goes_on_while_padding_is_on_its_way():
+    """The last slot meets padding: nothing sets out, but the run is as long as if it did."""
+    size = {"N": 1, "G": 1, "M": 2, "C": 1, "E": 2, "F": 1, "R": 1, "S": 1, "H": 1, "W": 1}
+    problem = Problem(**size, padding=(0, 1, 0, 0), direction="grad_input")
+    arch = acc.load_architecture("eyeriss", {"networks.noc.accumulated": "chain"})
+    keep = {"dram": TENSORS, "spad": ("ifmap",)}
+    check_trace(Nest(problem, arch, Mapping(loops="M:1:glb:row E:1:glb", keep=keep)), 0)
+
+
+def check_trace(nest: Nest, seed: int) -> None:
+    trace = cycle.Trace(1, 2_000)
+    with suppress(MappingError):
+        run = cycle.run(nest, data_of(nest, seed), trace=trace)
+        assert trace.edges.tolist() == list(range(1, run.array_cycles + 1))
         assert int(trace.active.sum()) == run.macs
         assert trace.moved(run.array_cycles) == run.moves
         for plane in trace.planes.values():

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from nests import drawn_nest
 
+from accelsim import Conv2d, Problem, load_architecture, simulate
 from accelsim.engines import event
 from accelsim.engines.event.movement import movement
 from accelsim.engines.event.multiply import MacBoxes, Span
 from accelsim.engines.event.transfers import Pass
+from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.workload.problem import TENSORS
 
 
 def points(nest: Nest, box: dict[str, Span]) -> list[dict[str, int]]:
@@ -122,3 +125,45 @@ def test_sums_straight_from_the_macs_are_told() -> None:
                 assert flat == sorted(int(np.ravel_multi_index(x, shape)) for x in made)
                 told += len(made)
     assert told > 200
+
+
+SIXTEEN = {f"bits.{t}": 16 for t in ("weight", "ifmap", "ofmap")} | {"bits.psum": 48}
+WORDS = 8_400_001  # so many products of 32767^2 pass 2^53
+
+
+def long_sum(direction: str, bias: bool = False) -> tuple[Nest, dict[str, Any]]:
+    """A sum of so many products, one after another, that float64 would round it by one.
+
+    Backwards it stands alone in an ifmap of 64 words, of which a stride passes 63 by.
+    """
+    size = dict.fromkeys("NGMCEFRS", 1)
+    backwards = {"M": WORDS, "H": 8, "W": 8, "stride": (8, 8)}
+    forwards = {"C": (1 << 23) - 2, "H": 1, "W": 1, "bias": bias}
+    one = Problem(**size | (backwards if direction == "grad_input" else forwards))
+    problem = one.with_direction(direction)
+    keep = {"dram": TENSORS, "nb": (), "reg": ()}
+    mapping = Mapping(loops="M:1:reg C:1:reg", keep=keep)
+    data = {t: np.full(problem.shape(t), 32767, np.int16) for t in problem.operands}
+    if bias:
+        data = {t: np.full_like(x, -32768) for t, x in data.items()}
+        data["bias"] = np.full((1, 1), (1 << 47) - 1)
+    return Nest(problem, load_architecture("shidiannao", SIXTEEN), mapping), data
+
+
+@pytest.mark.parametrize(("direction", "bias"), [("grad_input", False), ("forward", True)])
+def test_sums_that_float64_would_round_are_refused(direction: str, bias: bool) -> None:
+    """Words that no window meets have no part in a sum; a bias has (both were off by one)."""
+    nest, data = long_sum(direction, bias)
+    with pytest.raises(MappingError, match="may exceed 2\\^53"):
+        event.run(nest, data)
+
+
+def test_a_sum_too_long_is_a_row_with_the_reason() -> None:
+    """It was an error that took the other layers' rows along."""
+    nest, _ = long_sum("grad_input")
+    p = nest.problem
+    layer = Conv2d(M=p.M, C=p.C, H=p.H, W=p.W, R=p.R, S=p.S, stride=p.stride)
+    (row,) = simulate(
+        layer, nest.arch, mapping=nest.mapping, engine="event", direction=p.direction
+    ).rows
+    assert "may exceed 2^53" in row.columns["error"]

@@ -86,8 +86,8 @@ class BusArray(Planner):
             self._clock()
 
     def drain(self) -> None:
-        """Clock until every sum is out."""
-        while self.pipe or self.steps:
+        """Clock until every sum is out; where somebody watches, until those of padding would be."""
+        while self.pipe or self.steps or (self.watch is not None and self.edge < self.last_result):
             self._begin(1)
             if self.watch is None and self.chains is not None:
                 self.edge = self.chains.edge + self.chains.length

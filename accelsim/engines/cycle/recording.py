@@ -190,7 +190,8 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
         return frame[0], frame[1]
 
     def named(values: Ints, tensor: str, level: int, names: Ints, there: Bools) -> Any:
-        return plane(values, address_of(nest, tensor, level, names), there)
+        words = address_of(nest, tensor, level, np.where(there, names, NO_WORD))
+        return plane(values, words, there)
 
     def see() -> None:
         if not trace.wants(array.edge):

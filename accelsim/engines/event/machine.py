@@ -40,6 +40,7 @@ from accelsim.engines.event.storage import Buffer, put, whole
 from accelsim.engines.event.word_sets import NONE, WordSet
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Folds, Run
+from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap_in_place
 from accelsim.workload.problem import Problem
@@ -57,7 +58,7 @@ def run(
 
     The outputs are the accumulated tensor wrapped to psum width.  A word that was read where it was
     not held comes out as poison: the smallest int64, which no accumulator can hold.  Raises
-    ValueError where sums could exceed 2^53, beyond which float64 is not exact.
+    MappingError where sums could exceed 2^53, beyond which float64 is not exact.
     """
     nest, data = prepared(nest, data)
     machine = _Machine(nest, data)
@@ -91,13 +92,22 @@ def stores_padding(nest: Nest) -> bool:
 
 
 def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None:
-    terms = problem.macs // max(1, problem.words(problem.accumulated)) + problem.R * problem.S
-    largest = prod(max(abs(int(data[t].min())), abs(int(data[t].max()))) for t in problem.operands)
-    if largest * terms * problem.R * problem.S >= 1 << 53 and largest * problem.macs >= 1 << 53:
-        raise ValueError(
-            f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; "
+    p = problem
+    touched = p.words(p.accumulated)
+    if p.accumulated == "ifmap":  # a stride passes words by: no more get a sum than windows meet
+        touched = min(touched, p.N * p.G * p.C * max(p.E, p.R) * max(p.F, p.S))
+    terms = p.macs // touched + p.R * p.S
+    largest = prod(_largest(data[t]) for t in p.operands)
+    bias = _largest(data["bias"]) if p.bias and p.direction == "forward" else 0
+    if largest * min(terms * p.R * p.S, p.macs) + bias >= 1 << 53:
+        raise MappingError(
+            f"sums of up to {p.macs} products of magnitude {largest} may exceed 2^53; "
             "the engine would not be exact"
         )
+
+
+def _largest(words: npt.NDArray[Any]) -> int:
+    return max(abs(int(words.min())), abs(int(words.max())))
 
 
 def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:

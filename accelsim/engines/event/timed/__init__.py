@@ -51,7 +51,7 @@ def run(
 
     ``events`` are those of ``movement`` for this nest unless given, ``stepwise`` if
     ``limited_inside(nest)``; ``timeline`` also records who was busy when and what levels held.
-    Raises ValueError where sums could exceed 2^53.
+    Raises MappingError where sums could exceed 2^53.
     """
     nest, data = prepared(nest, data)
     inside = Inside(nest, Limits(nest))
