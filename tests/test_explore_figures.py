@@ -280,6 +280,25 @@ def test_a_roofline_has_the_slope_of_the_port() -> None:
     assert port_words(eyeriss, "dram") == pytest.approx(rate / 16)
 
 
+@pytest.mark.parametrize(
+    ("memories", "slope", "said"),
+    [
+        (["unlimited"], None, "dram and sram have no port: they are never waited for"),
+        ([{"port_bits": 32}], "4 words a cycle", "sram has no port: it is never waited for"),
+        (["unlimited", {"port_bits": 32}], None, ""),
+    ],
+)
+def test_a_whole_level_as_an_axis_is_read(
+    memories: list[Any], slope: str | None, said: str
+) -> None:
+    """The preset's port was drawn instead, and stood below points of an unlimited memory."""
+    swept = acc.sweep("lenet5", "systolic", {"levels.dram": memories}, dataflows=["ws"])
+    figure = sweeps.roofline(swept)
+    words = [t.get_text() for t in figure.axes[0].texts if "words" in t.get_text()]
+    assert words == ([slope] if slope else [])
+    assert (figure.get_supxlabel() or "") == said
+
+
 def test_of_many_points_the_fastest_stand_out(frame: pd.DataFrame) -> None:
     many = pd.concat([frame.assign(set=f"x{i}") for i in range(12)], ignore_index=True)
     figure = sweeps.roofline(many)

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose
-from accelsim.workload.problem import Problem
+from accelsim.workload.problem import Direction, Problem
 
 GOALS = [Objective.parse(x) for x in ("energy", "cycles", "edp", "dram", "energy*cycles^2")]
 FLOWS = ("rs", "ws", "os", "is", "nlr", "osp")
@@ -123,6 +123,23 @@ def test_a_dimension_that_is_there_once_cuts_no_line(flow: str, size: tuple[int,
     layer = acc.Conv2d(**dict(zip("MCHWRS", size, strict=True)))
     case = layer.problem(1), arch, load_dataflow(flow)
     assert not wrong(case, GOALS[0])
+
+
+@pytest.mark.parametrize("side", ["rows", "cols"])
+@pytest.mark.parametrize("flow", ["wsg", "osg", "wsp", "ws", "os", "is"])
+def test_an_array_of_one_row_maps_what_the_rule_maps(flow: str, side: str) -> None:
+    """No loop lies over an axis of one PE, so none cuts a line: groups side by side, too."""
+    arch, dataflow = load_architecture("systolic", {f"array.{side}": 1}), load_dataflow(flow)
+    for size in ((2, 3, 5, 4, 2), (6, 1, 4, 4, 3), (1, 4, 6, 3, 1)):
+        layer = acc.Conv2d(**dict(zip("MCHWR", size, strict=True)), S=2, groups=3)
+        for direction in get_args(Direction):
+            problem = layer.directed(None, direction)
+            try:
+                rule = full_measures(Nest(problem, arch, choose(problem, arch, dataflow)))
+            except MappingError:
+                continue
+            found = quick_mapping(problem, arch, dataflow, GOALS[2])
+            assert found.value <= GOALS[2].of(rule) * (1 + 1e-9), (size, direction)
 
 
 @pytest.mark.slow

@@ -4,10 +4,12 @@ should.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import accelsim as acc
 from accelsim.view.roofline import roofline_data
+from accelsim.view.style import series_look
 
 PORT = {"levels.dram.port_bits": 64, "levels.dram.port_clock_mhz": 100.0}
 
@@ -43,3 +45,25 @@ def test_picture():
     )
     with pytest.raises(ValueError, match="no layer was mapped"):
         nothing.plot.roofline()
+
+
+@pytest.mark.parametrize("overrides", [{}, {"dram": "unlimited"}, {"levels.dram.port_bits": 32}])
+@pytest.mark.parametrize("workload", ["alexnet", "lenet5"])
+def test_no_note_covers_another_or_a_roof(workload: str, overrides: dict[str, object]) -> None:
+    """AlexNet's "conv1 to conv5 (5)" lay across the slanted roof."""
+    figure = acc.simulate(workload, "systolic", "ws", overrides=overrides).plot.roofline()
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    notes = [*axes.texts, *axes.get_legend().get_texts()]
+    boxes = [note.get_window_extent() for note in notes]
+    for k, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:k])
+        for line in axes.lines[1:]:
+            ends = axes.transData.transform(line.get_xydata())
+            assert not any(box.contains(*at) for at in np.linspace(*ends, 500)), notes[k]
+
+
+def test_no_two_dataflows_look_alike() -> None:
+    """The eighth had the colour and the marker of the first."""
+    looks = [tuple(series_look(place).items()) for place in range(40)]
+    assert len(set(looks)) == len(looks)

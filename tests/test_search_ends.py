@@ -11,6 +11,7 @@ import accelsim as acc
 from accelsim.hardware.architecture import load_architecture
 from accelsim.mapper import deadline, layer_search
 from accelsim.mapper import search as search_module
+from accelsim.mapper.effort import Effort
 from accelsim.mapper.layer_search import best_mapping
 from accelsim.mapper.quick_search import full_measures
 from accelsim.mapper.space import rows, under
@@ -59,3 +60,22 @@ def test_a_limit_that_has_passed_before_the_tables_are_ready_gives_the_rules_map
     assert chosen.certificate.stopped == "limit" and chosen.certificate.rule
     assert chosen.certificate.gap > 0
     assert next(now) < 60  # looks, and so seconds, until it had its answer
+
+
+@pytest.mark.parametrize("effort", ["thorough", "proved"])
+def test_an_interrupt_ends_all_layers(effort: Effort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended one layer's search, whose best was kept as a row, and the next layer's began."""
+    begun = []
+    whole = search_module.Search._run
+
+    def interrupted(self: search_module.Search) -> None:
+        begun.append(self)
+        whole(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_module.Search, "_run", interrupted)
+    layers = [acc.Conv2d(M=10, C=6, H=n, W=7, R=3, S=3, name=f"of{n}") for n in (7, 9)]
+    small = {"array.rows": 4, "array.cols": 4, "levels.sram.capacity_bytes": 1024}
+    with pytest.raises(KeyboardInterrupt):
+        acc.simulate(layers, "systolic", "ws", effort=effort, overrides=small)
+    assert len(begun) == 1

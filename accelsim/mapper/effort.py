@@ -36,7 +36,7 @@ class BestTiles:
 
     ``source``   quick, thorough, proved: which search it is from; or rule, where the fixed rule's
                  is the best
-    ``stopped``  what ended the search before its end: limit, effort, interrupted
+    ``stopped``  what ended the search before its end: limit, effort
     """
 
     mapping: Mapping
@@ -62,7 +62,8 @@ def best_tiles(
     """The mapping of a layer under a dataflow with the least objective that this effort finds, in
     at most ``limit`` seconds.
 
-    Raises InputError for an objective that is none, MappingError where no mapping is legal.
+    Raises InputError for an objective that is none, MappingError where no mapping is legal,
+    KeyboardInterrupt where the search was interrupted: what asked for it ends, too.
     """
     start, goal = monotonic(), Objective.parse(objective)
     quick = quick_mapping(problem, arch, flow, goal, None if limit is None else start + limit)
@@ -82,6 +83,8 @@ def best_tiles(
     except MappingError:
         return best
     proof = more.certificate
+    if proof.stopped == "interrupted":
+        raise KeyboardInterrupt
     bound = min(best.value, proof.value, proof.bound)
     if not proof.value < best.value * (1 - EQUAL):
         return BestTiles(best.mapping, best.value, bound, best.source, proof.stopped)

@@ -46,7 +46,10 @@ def under(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Skeleton:
     size = dict(problem.size) | {
         f: prod(problem.size[p] for p in parts) for f, parts in FUSED.items()
     }
-    skeleton = whole.part([i for i, x in enumerate(whole.loops) if size[x.dim] > 1])
+    side = {"none": 2, "row": arch.array.rows, "col": arch.array.cols}
+    skeleton = whole.part(
+        [i for i, x in enumerate(whole.loops) if size[x.dim] > 1 and side[x.axis] > 1]
+    )
     skeleton.check()
     return skeleton
 

@@ -10,6 +10,7 @@ the geometry of any roofline, the sweeps' too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
 
     from accelsim.hardware.architecture import Architecture
     from accelsim.mapping.nest import Nest
     from accelsim.results.layer_row import Row
 
 Line = tuple[list[float], list[float]]  # two abscissas and their ordinates
+# Where a note may stand, in points from what it is about; the first that covers least is taken.
+BESIDE = (4, -10), (-4, -10), (0, -12), (-4, 4), (4, 4), (7, -3), (-7, -3), (4, -18), (-4, -18)
 
 
 @dataclass(frozen=True)
@@ -132,22 +136,21 @@ def roofline(result: Result) -> Figure:
         low, high = data["macs_per_byte"].min() / 3, data["macs_per_byte"].max() * 3
         floor, top = data["gmacs_per_s"].min() / 2, data["peak_gmacs_per_s"].max() * 2
         roofs = data.drop_duplicates(["arch", "peak_gmacs_per_s", "bandwidth_gb_per_s"])
-        for _, machine in roofs.iterrows():
-            _draw_roof(axes, machine, low, high, floor)
+        slopes = [_draw_roof(axes, roof, low, high, floor) for _, roof in roofs.iterrows()]
         for place, (flow, rows) in enumerate(data.groupby("dataflow", sort=False)):
             points = rows["macs_per_byte"], rows["gmacs_per_s"]
             axes.scatter(*points, s=14, linewidth=0, label=flow, zorder=3, **series_look(place))
         best = data.loc[data.groupby("layer", sort=False)["gmacs_per_s"].idxmax()]
-        if len(best) <= 12:
-            for names, x, y in _clusters(best, np.log([high / low, top / floor])):
-                left = np.log(x / low) > 0.6 * np.log(high / low)
-                _note(axes, names, x, y, -10, ha="right" if left else "left")
+        clusters = _clusters(best, np.log([high / low, top / floor])) if len(best) <= 12 else []
+        named = [_note(axes, names, x, y) for names, x, y in clusters]
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(floor, top))
         spread(axes, "x", [low, high], always=True)
         spread(axes, "y", [floor, top], always=True)
         axes.set(xlabel="MACs per byte of the outermost level", ylabel="10$^9$ MACs a second")
         axes.legend(loc="lower right", frameon=False, fontsize=TEXT)
         below(figure, [result.unlimited])
+        points = data[["macs_per_byte", "gmacs_per_s"]].to_numpy(float)
+        _place(figure, axes, [*named, *filter(None, slopes)], points)
     return figure
 
 
@@ -172,21 +175,56 @@ def _together(names: list[str]) -> str:
     return ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]} ({len(names)})"
 
 
-def _draw_roof(axes: Axes, machine: Any, low: float, high: float, floor: float) -> None:
-    """The roofs of one machine, a row of ``roofline_data``; the slant's note is in its middle."""
+def _draw_roof(
+    axes: Axes, machine: Any, low: float, high: float, floor: float
+) -> Annotation | None:
+    """The roofs of one machine, a row of ``roofline_data``; the slant's note, in its middle."""
     bandwidth = machine["bandwidth_gb_per_s"]
     roof = Roof(machine["peak_gmacs_per_s"], None if np.isnan(bandwidth) else bandwidth)
     axes.axhline(roof.peak, color=GREY, linewidth=0.9)
-    _note(axes, f"{machine['arch']}: {roof.peak:.4g} at its peak", low, roof.peak, 3)
+    _note(axes, f"{machine['arch']}: {roof.peak:.4g} at its peak", low, roof.peak, (4, 3))
     if roof.bandwidth is None:
-        return
+        return None
     axes.plot(*roof.slant(low, high), color=GREY, linewidth=0.9, linestyle="--")
     middle = float(np.sqrt(max(low, floor / bandwidth) * min(roof.ridge, high)))
-    _note(axes, f"{bandwidth:.4g} GB/s", middle, bandwidth * middle, -12)
+    return _note(axes, f"{bandwidth:.4g} GB/s", middle, bandwidth * middle)
 
 
-def _note(axes: Axes, text: str, x: float, y: float, up: int, ha: str = "left") -> None:
-    beside = (4 if ha == "left" else -4, up)
-    axes.annotate(
-        text, (x, y), xytext=beside, textcoords="offset points", fontsize=SMALL, color=INK, ha=ha
+def _note(
+    axes: Axes, text: str, x: float, y: float, beside: tuple[float, float] = BESIDE[0]
+) -> Annotation:
+    return axes.annotate(
+        text, (x, y), xytext=beside, textcoords="offset points", fontsize=SMALL, color=INK
     )
+
+
+def _place(figure: Figure, axes: Axes, notes: Sequence[Annotation], points: Any) -> None:
+    """Put each note where it covers no other, nor the legend, and least of points and lines."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    drawn: Any = FigureCanvasAgg(figure)
+    drawn.draw()
+    renderer = drawn.get_renderer()
+    others: list[Any] = [axes.get_legend(), *(t for t in axes.texts if t not in notes)]
+    taken, room = [x.get_window_extent(renderer) for x in others], axes.get_window_extent()
+    lines = [_along(axes.transData.transform(line.get_xydata())) for line in axes.lines[1:]]
+    marks = np.vstack([axes.transData.transform(points), *lines])
+
+    def covered(note: Annotation, beside: tuple[float, float]) -> tuple[float, Any]:
+        note.xyann = beside
+        note.set_horizontalalignment(("center", "left", "right")[int(np.sign(beside[0]))])
+        box = note.get_window_extent(renderer)
+        wide = box.padded(figure.dpi / 72)
+        outside = not (room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0)
+        hidden = sum(wide.overlaps(other) for other in taken)
+        inside = ((wide.min < marks) & (marks < wide.max)).all(axis=1)
+        return 1000.0 * (outside + hidden) + inside.sum(), box
+
+    for note in notes:
+        best = min(BESIDE, key=lambda beside: covered(note, beside)[0])
+        taken.append(covered(note, best)[1])
+
+
+def _along(ends: Any) -> Any:
+    """Many places on a straight line."""
+    return np.linspace(ends[0], ends[-1], 200)

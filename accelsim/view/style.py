@@ -101,8 +101,11 @@ def lighter(colour: str, share: float) -> str:
 
 
 def series_look(place: int) -> dict[str, Any]:
-    """Colour and marker of the series at a place, for ``plot`` and ``scatter``."""
-    return {"color": SERIES[place % len(SERIES)], "marker": MARKERS[place % len(MARKERS)]}
+    """Colour and marker of the series at a place, for ``plot`` and ``scatter``; where colours come
+    again they have other markers.
+    """
+    again = place // len(SERIES)
+    return {"color": SERIES[place % len(SERIES)], "marker": MARKERS[(place + again) % len(MARKERS)]}
 
 
 # What a user's own matplotlibrc may not change while a picture of ours is drawn.

@@ -118,16 +118,17 @@ def title(frame: pd.DataFrame, what: str) -> str:
 
 
 def machines(frame: pd.DataFrame, keys: Sequence[str]) -> list[Architecture] | None:
-    """The different machines of a frame as far as axes go whose names end in one of ``keys``; None
-    where one is not shipped, so that its file is not known here.
+    """The different machines of a frame as far as axes go whose names end in one of ``keys``, or
+    that are whole levels; None where one is not shipped, so that its file is not known here.
     """
-    names = [n for n in axes(frame.columns) if n.split(".")[-1] in keys]
+    steps = {name: name.split(".") for name in axes(frame.columns)}
+    names = [n for n, x in steps.items() if x[-1] in keys or (x[0] == "levels" and len(x) == 2)]
     names += ["arch"] if "arch" in frame.columns else []
     told = []
     for record in frame[names].drop_duplicates().to_dict("records"):
         own = {n: v for n, v in record.items() if n != "arch" and not _missing(v)}
         try:
-            told.append(load_architecture(str(record.get("arch", "")), own))
+            told.append(load_architecture(str(record.get("arch", "")), own, text=True))
         except InputError:
             return None
     return told
