@@ -28,6 +28,7 @@ from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import (
     Quick,
     _QuickSearch,
+    _State,
     full_measures,
     layer_tables,
     quick_mapping,
@@ -140,6 +141,60 @@ def test_an_array_of_one_row_maps_what_the_rule_maps(flow: str, side: str) -> No
                 continue
             found = quick_mapping(problem, arch, dataflow, GOALS[2])
             assert found.value <= GOALS[2].of(rule) * (1 + 1e-9), (size, direction)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_are_below_where_ifmaps_are_pairs(seed: int) -> None:
+    """Under ``is`` the PEs keep (k, x) pairs.  The first step's words were counted as all of them,
+    so 60 cycles were bounded at 67.
+    """
+    rng, flow = random.Random(seed), load_dataflow("is")
+    size = {"array.rows": rng.choice((3, 5, 30)), "array.cols": 3, "levels.dram.port_bits": 128}
+    arch = load_architecture("eyeriss", size)
+    layer = acc.Gemm(m=rng.choice((1, 3, 8)), k=rng.choice((5, 9, 16)), n=rng.choice((1, 8)))
+    tables = layer_tables(layer.problem(), arch, flow)
+    search = _QuickSearch(tables, arch, GOALS[1], lambda: None, _State())
+    for choice in product(*[range(len(t)) for t in tables.tiles]):
+        tiles = tables.tile_row(np.array(choice))
+        if (true := measured(tables.skeleton.on(arch), tiles)) is not None:
+            low = search.closely.of(np.array([choice]))
+            assert all(low[m][0] <= true[m] * (1 + 1e-9) for m in true), (choice, low, true)
+
+
+def test_nothing_is_proved_where_padding_is_counted_among_sums() -> None:
+    """Gradients of an ifmap whose PEs keep (k, x) pairs: 200 sums were counted where 90 arrive."""
+    size = {"array.rows": 8, "array.cols": 8, "levels.dram.port_bits": 24}
+    glb = {"capacity_bytes": 128, "partitions.weight": 64, "banks": 2, "double_buffered": True}
+    arch = load_architecture("eyeriss", size | {f"levels.glb.{k}": v for k, v in glb.items()})
+    layer = acc.Conv2d(
+        M=1, C=1, H=12, W=5, R=1, S=1, stride=2, padding=2, dilation=(2, 1), groups=5
+    )
+    problem, flow = layer.directed(None, "grad_input"), load_dataflow("is")
+    tables = layer_tables(problem, arch, flow)
+    every = [
+        measured(tables.skeleton.on(arch), tables.tile_row(np.array(choice)))
+        for choice in product(*[range(len(t)) for t in tables.tiles])
+    ]
+    for goal in GOALS[:3]:
+        least = min(goal.of(m) for m in every if m is not None)
+        found = quick_mapping(problem, arch, flow, goal)
+        assert found.bound <= least <= found.value <= 1.01 * least
+
+
+@pytest.mark.parametrize(("arch", "flow"), [("systolic", "ws"), ("eyeriss", "is")])
+def test_a_dimension_as_long_as_there_is_none_is_refused_at_once(arch: str, flow: str) -> None:
+    """Without laying its coordinates out: that took a minute, or 80 GB."""
+    row = acc.simulate(acc.Gemm(m=512, k=512, n=2**31 - 1), arch, flow).rows[0]
+    assert "steps, at most 16777216 can be timed" in str(row.error)
+
+
+def test_what_the_rule_maps_is_mapped_where_not_all_loops_have_lines() -> None:
+    """Filters fill the columns, so the rule lays no groups over them and ifmaps have a line."""
+    arch, flow = load_architecture("systolic"), load_dataflow("osg")
+    problem = acc.Conv2d(M=16, C=3, H=8, W=6, R=1, S=1, groups=2).problem()
+    rule = full_measures(Nest(problem, arch, choose(problem, arch, flow)))
+    found = quick_mapping(problem, arch, flow, GOALS[2])
+    assert found.rule and found.measures == rule and found.gap > 0
 
 
 @pytest.mark.slow

@@ -124,6 +124,10 @@ def quick_mapping(
         _search(layer_tables(problem, arch, flow), arch, goal, tick, state, rule)
     except TimeoutError:
         stopped, state.rest = "limit", 0.0
+    except MappingError:  # no line if all loops make trips; the rule's may leave some out
+        if rule is None:
+            raise
+        state.rest = 0.0
     of_rule = rule is not None and _with_rule(problem, arch, rule, goal, state)
     if state.best is None:
         full_measures(Nest(problem, arch, choose(problem, arch, flow)))  # says why
@@ -425,6 +429,8 @@ class _QuickSearch:
         near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         small = nest.problem.macs <= SMALL
+        # of an ifmap that is summed up, pairs on padding are counted that never arrive
+        sure = self.tables.exact or nest.problem.accumulated != "ifmap"
         timed, most = 0, KEPT if small else TIMED
         first = usage @ self.weights.first
         alike = np.unique(_rounded(guess * (low["cycles"] + first)), return_inverse=True)[1]
@@ -432,15 +438,15 @@ class _QuickSearch:
         told = _Told(np.hstack([tiles[at] for tiles, at in each]), alike)
         for i in order.tolist():
             self.tick()
-            if state.best is not None and bounds[i] * (1 - 2 * EQUAL) > state.best.value:
-                continue  # most end here, before anything is made of them
-            measures = {m: float(v[i]) for m, v in low.items()}
-            if state.best is not None and not self._may_be_better(
-                float(bounds[i]), rows[i], measures
+            measures, rival = {m: float(v[i]) for m, v in low.items()}, state.best if sure else None
+            if rival is not None and (
+                bounds[i] * (1 - 2 * EQUAL) > rival.value  # most end here
+                or not self._may_be_better(rival, float(bounds[i]), rows[i], measures)
             ):
                 continue
             value = np.inf if state.best is None else state.best.value
             near = guess[i] * (1.0 if small else told.expected(i)) <= value * NEAR
+            near |= small and not sure
             one = None
             if (near or not timed) and timed < most and (state.best is None or not long[i]):
                 timed += 1
@@ -453,16 +459,16 @@ class _QuickSearch:
                 state.best = one
         state.timed += timed
         state.rest = min([state.rest, float(self.pool.lost[0]), float(self.pool.values[-1])])
-        if not self.whole:
+        if not (self.whole and sure):
             array = machine.arch.array
             state.rest = min(state.rest, self.floor(array.rows * array.cols))
 
-    def _may_be_better(self, value: float, choices: Ints, low: dict[str, float]) -> bool:
+    def _may_be_better(
+        self, best: _Timed, value: float, choices: Ints, low: dict[str, float]
+    ) -> bool:
         """Whether a combination would be chosen, did it come to its bounds: ``low``, whose
         objective is ``value``.
         """
-        best = self.state.best
-        assert best is not None
         if abs(value - best.value) > EQUAL * max(value, best.value):
             return value < best.value
         tiles, loops = self.tables.tile_row(choices), self.tables.loops_of(choices)

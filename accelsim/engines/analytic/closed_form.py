@@ -71,6 +71,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 ChainTiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest order
 EXACT = float(1 << 53)
+MOST_LISTED = 1 << 24  # outputs of a row by taps
 MANY_CHOICES = 1 << 12  # multiplied at once: what they take stays small
 
 
@@ -815,7 +816,8 @@ class BoundarySums:
         when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
         slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
         tables = tuple(self.sums(c, self._where(c, k, final), None) for c in chains)
-        way = "all" if self.mac or (k is None and when == "now") else when
+        every = self.mac or (k is None and not final and when == "now")
+        way = "all" if every else when
 
         names = tuple(x.chain for x in tables)
         return Factor(FormulaSums(names, ("pairs", slides, way, tables), _pairs, nest), 0, when)
@@ -892,12 +894,22 @@ def all_pairs(problem: Problem, slides: tuple[Slide, Slide]) -> int:
 
 @lru_cache(maxsize=256)
 def _valid(slide: Slide, out: int, filt: int) -> int:
-    return int(validity(slide, out, filt).sum())
+    shift = slide.dilation * np.arange(filt) - slide.pad
+    first = np.maximum(0, -(shift // slide.stride))
+    last = np.minimum(out - 1, (slide.size - 1 - shift) // slide.stride)
+    return int(np.maximum(0, last - first + 1).sum())
 
 
 @lru_cache(maxsize=256)
 def validity(slide: Slide, out: int, filt: int) -> Ints:
-    """Whether an output reads a real coordinate through a tap, 0 or 1: ``[outputs, taps]``."""
+    """Whether an output reads a real coordinate through a tap, 0 or 1: ``[outputs, taps]``.  Raises
+    MappingError where there are more than 2^24.
+    """
+    if out * filt > MOST_LISTED:
+        raise MappingError(
+            f"of a chunk of fused dimensions {out} outputs by {filt} taps are listed, at most "
+            f"{MOST_LISTED} can be; a dataflow that fuses none needs no list"
+        )
     where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
     valid = np.asarray((where >= 0) & (where < slide.size), np.int64)
     valid.flags.writeable = False  # handed out to many

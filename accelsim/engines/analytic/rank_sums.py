@@ -421,19 +421,19 @@ def _met(slide: Slide, e: Chains, r: Chains, *, largest: bool) -> Ints:
     numbers = np.array([slide.stride, slide.dilation, slide.pad, slide.size], np.int64)
     free = [np.array(x, np.int64) for x in slide.free(e[0].sizes[0], r[0].sizes[0])]
     taps = _arrangements(r[0], r_tiles, r_only, free[1])
-    marks = np.zeros((5, slide.size), np.int64)
     reach = -(-slide.dilation * (r[0].sizes[0] - 1) // slide.stride)
     sums = np.zeros((len(e_rows), len(LETTERS)), np.int64)
     for start in range(0, len(e_tiles), BLOCK):
         some = slice(start, start + BLOCK)
         outs = _arrangements(e[0], e_tiles[some], e_only[some], free[0])
         words = np.zeros((len(outs.ranges), len(taps.ranges), len(LETTERS)), np.int64)
-        marks[:2] = 0
         room = 4 * outs.ranges.shape[1] + 2
+        most = (room - 1) * (reach + 1)  # outputs free of padding that ``shorten`` leaves
+        left = slide.size - slide.stride * max(0, int(free[0][1] - free[0][0]) - most)
         slide_sums(
             numbers, free[0], reach, outs.ranges.copy(), outs.members, taps.ranges, taps.members,
             np.empty(room, np.int64), np.empty((room, 2), np.int64),
-            np.empty(len(LETTERS), np.int64), marks, words,
+            np.empty(len(LETTERS), np.int64), np.zeros((5, left), np.int64), words,
         )  # fmt: skip
         chosen = np.flatnonzero((e_rows >= start) & (e_rows < start + BLOCK))
         added = np.zeros((len(chosen), len(LETTERS)), np.int64)
@@ -946,7 +946,7 @@ def slide_sums(
     places     [room], ``repeated`` [room, 2], ``turn`` [7]
     e, r       [arrangements, most, 4]   ranges of their members
     *_members  [arrangements]            how many of the rows are instances
-    marks      [5, size]                 zeros: for each coordinate the pair of instances that
+    marks      [5, size when shortened]  zeros: for each coordinate the pair of instances that
                                          touched it last, now and before; and how many of a group
                                          hold it now, before, and both
     sums       [arrangements of e, arrangements of r, 7]  zeros; added to
