@@ -45,13 +45,17 @@ def _sentences(lines: Sequence[str]) -> list[Sentences]:
 
 def _above(result: Result) -> list[str]:
     """What the rows share and the columns do not say: what they are of, overridden keys where the
-    title has none, a direction other than forward, and which memories cost no time.
+    title has none, a direction other than forward, tiles that are not the best found, and which
+    memories cost no time.
     """
     directions = list(dict.fromkeys(row.columns["direction"] for row in result.rows))
     told = directions if len(directions) == 1 and directions != ["forward"] else []
     keys = [text for text in result.overridden if text not in result.title]
+    told = [f"direction: {direction}" for direction in told]
+    ruled = {row.columns.get("mapping") for row in result.rows} == {"rule"}
+    tiles = ["tiles: the fixed rule's, not the best found"] if ruled else []
     free = [result.unlimited] if result.unlimited else []
-    return [result.title, *keys, *(f"direction: {direction}" for direction in told), *free]
+    return [result.title, *keys, *told, *tiles, *free]
 
 
 def _several_directions(result: Result) -> bool:
