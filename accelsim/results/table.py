@@ -113,7 +113,7 @@ class _Columns:
         """One record, a total among them, under ``head``."""
         exact = {True: "yes", False: "NO", None: "-"}[record.get("bit_exact")]
         return [
-            *(record["dataflow"], self._layer(record)),
+            *(_dataflow(record), self._layer(record)),
             *(_count(record.get("macs")), _count(record.get("cycles"))),
             *([_count(record.get("stall_cycles"))] if self.waiting else []),
             *(_percent(record.get("utilization")), _count(record.get("active_pes"))),
@@ -126,6 +126,12 @@ class _Columns:
     def _layer(self, record: Record) -> str:
         layer: str = record["layer"]
         return f"{layer} {record['direction']}" if self.several and layer != "total" else layer
+
+
+def _dataflow(record: Record) -> str:
+    """A row's dataflow; of the best of several, which one that was."""
+    own = record.get("best_dataflow")
+    return f"{record['dataflow']} ({own})" if own else str(record["dataflow"])
 
 
 def _levels(result: Result) -> list[str]:
