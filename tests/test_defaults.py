@@ -165,3 +165,14 @@ def test_a_study_says_it_too(tmp_path: Path) -> None:
     assert done.return_value == 0 and " best " in done.stdout
     with pytest.raises(acc.InputError, match="best_of: goes with sweep"):
         acc.load_study(file).search(trials=2)
+
+
+def test_a_table_says_whose_tiles_and_which_dataflow_its_rows_have() -> None:
+    ruled = "tiles: the fixed rule's, not the best found"
+    assert str(acc.simulate("lenet5", "systolic", "ws", tiles="rule")).splitlines()[1] == ruled
+    told = str(acc.simulate("lenet5", "systolic", "best")).splitlines()
+    assert ruled not in told
+    assert {line.split("  ")[0] for line in told if line.startswith("best (")} <= {
+        "best (is)", "best (os)", "best (osb)", "best (ws)",
+    }  # fmt: skip
+    assert any(line.startswith("best (os") for line in told)
