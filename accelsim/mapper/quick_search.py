@@ -445,8 +445,7 @@ class _QuickSearch:
             ):
                 continue
             value = np.inf if state.best is None else state.best.value
-            near = guess[i] * (1.0 if small else told.expected(i)) <= value * NEAR
-            near |= small and not sure
+            near = small or guess[i] * told.expected(i) <= value * NEAR
             one = None
             if (near or not timed) and timed < most and (state.best is None or not long[i]):
                 timed += 1
