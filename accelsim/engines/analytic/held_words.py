@@ -49,23 +49,27 @@ def slides(nest: Skeleton) -> bool:
 
 def _cut_short(nest: Skeleton, dims: Dims) -> bool:
     """Whether padding may cut short what a PE holds of a sliding pair: several words."""
-    last = nest.levels - 1
-    inside = {p for x in nest.loops if x.level >= last for p in nest.fused.get(x.dim, (x.dim,))}
-    stored = nest.projection("ifmap", last).stored_padding
-    return any(nest.problem.padding) and not stored and bool(inside.intersection(dims))
+    stored = nest.projection("ifmap", nest.levels - 1).stored_padding
+    return any(nest.problem.padding) and not stored and _inside(nest, dims)
+
+
+def _inside(nest: Skeleton, dims: Dims) -> bool:
+    """Whether a sliding pair has loops inside the PEs."""
+    inside = [x.dim for x in nest.loops if x.level >= nest.levels - 1]
+    return any(p in dims for d in inside for p in nest.fused.get(d, (d,)))
 
 
 def surely_changes(nest: Skeleton, i: int) -> bool:
     """Whether the PEs hold other words whenever an outside loop advances and those inside it go
-    back to their first, whatever the tiles: a loop over a held ifmap only may not, if it goes back
-    in the other dimension of the pair.
+    back to their first, whatever the layer's sizes: a loop over a held ifmap only may not, if it
+    goes back in the other dimension of the pair, or padding may cut a PE's words short.
     """
     loop, last = nest.loops[i], nest.levels - 1
     pair = next((dims for dims in SLIDING if loop.dim in dims), None)
     if pair is None or cuts_another(nest, loop) or not holds(nest, loop):
         return holds(nest, loop)
     back = {x.dim for x in nest.loops[i + 1 :] if not x.spatial and x.level < last} & {*pair}
-    return back <= {loop.dim} and not _cut_short(nest, pair)
+    return back <= {loop.dim} and not _inside(nest, pair)
 
 
 def pair_words(nest: Nest, dims: Dims) -> tuple[Ints, Bools]:
