@@ -347,7 +347,7 @@ def test_ifmaps_that_slide_back(start: int) -> None:
         faults = [*wrong(nest, seed), *filter(None, [differs(nest)])]
         assert not faults, f"seed {seed}: {nest.problem} {nest.mapping} {faults}"
         back += slides_back(nest)
-    assert back >= 5
+    assert back >= 3
 
 
 # -- cases, each the sign of a kind ----------------------------------------------------------------
