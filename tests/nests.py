@@ -322,3 +322,62 @@ def drawn_nest(seed: int, most: int = 300) -> Nest:
     if seed // len(STRATA) % 4 == 3:
         return random_nest(rng, most, systolic=rng.choice((0.2, 0.9)))
     return stratified_nest(rng, STRATA[seed % len(STRATA)], most)
+
+
+# -- held ifmaps that slide ------------------------------------------------------------------------
+
+
+def slid_nest(rng: random.Random, most: int = 300) -> Nest:
+    """A legal random nest on lines that hold the ifmap, an output's and its filter's loop both
+    outside the PEs: neighbouring settings may hold the same words.
+    """
+    while True:
+        problem = random_problem(rng, most)
+        arch = random_architecture(rng, rng.choice((2, 3, 3)), systolic=1.0)
+        if rng.random() < 0.6:  # the one that the cycle engine clocks
+            nets = {n: x | {"held": "preload"} for n, x in arch.model_dump()["networks"].items()}
+            arch = Architecture.model_validate(
+                arch.model_dump() | {"networks": nets} | {"array": random_array(rng) | SMALL}
+            )
+        try:
+            nest = Nest(problem, arch, slid_mapping(rng, problem, arch))
+        except MappingError:
+            continue
+        outside = {x.dim for x in nest.loops if not x.spatial and x.level < nest.levels - 1}
+        if outside >= {"E", "R"} or outside >= {"F", "S"}:
+            return nest
+
+
+SMALL = {"rows": 12, "cols": 12}
+
+
+def slid_mapping(rng: random.Random, problem: Problem, arch: Architecture) -> Mapping:
+    """Loops of one dimension after another: outside in time, those that slide innermost; over an
+    axis; and inside the PEs what is left, mostly of M alone, so that a PE has one word.
+    """
+    names = arch.level_names
+    pe, left = len(names) - 1, dict(problem.size)
+    entries: list[tuple[int, float, Loop]] = []
+    row = rng.choice(("row", "col"))
+    axes = dict.fromkeys("CRS", row) | dict.fromkeys("NEF", "col" if row == "row" else "row")
+
+    def cut(dim: str, tile: int, level: int, place: float, axis: str = "none") -> None:
+        if left[dim] > tile:
+            entries.append((level, place, Loop(dim=dim, tile=tile, level=names[level], axis=axis)))
+            left[dim] = tile
+
+    for dim in DIMS:
+        slides = dim in "ERFS"
+        if rng.random() < (0.9 if slides else 0.3):
+            level = pe - 1 if rng.random() < 0.7 else rng.randrange(pe)
+            tile = 1 if rng.random() < 0.7 else rng.randint(1, left[dim])
+            cut(dim, tile, level, rng.uniform(0.4 if slides else 0.0, 1.0))
+        if dim in axes and rng.random() < 0.8:
+            cut(dim, 1 if rng.random() < 0.8 else 2, pe - 1, rng.uniform(1.0, 2.0), axes[dim])
+        if dim != "M" and rng.random() < 0.8:
+            cut(dim, 1, pe - 1, rng.uniform(2.0, 3.0) if rng.random() < 0.5 else 3.0)
+        cut(dim, 1, pe, rng.random())
+    entries.sort(key=lambda x: (x[0], x[1]))
+    keep = {n: tuple(t for t in TENSORS if rng.random() < 0.6) for n in names} | {names[0]: TENSORS}
+    keep[names[-1]] = ("ifmap",) if rng.random() < 0.9 else ("ifmap", rng.choice(TENSORS[::2]))
+    return Mapping(loops=tuple(x[2] for x in entries), keep=keep)

@@ -34,12 +34,7 @@ class Script(oracle.Walk):
             net["accumulated"] = "reduce" if net["accumulated"] == "chain" else net["accumulated"]
         super().__init__(problem, plain)
         self.pe = nest.levels - 1
-        temporal = [x for x in nest.loops if not x.spatial]
-        self.holding = [  # places in a step: what the PEs hold changes with these loops
-            k
-            for k, x in enumerate(temporal)
-            if x.level < self.pe and any(nest.loop_depends(x, t) for t in nest.keep[-1])
-        ]
+        self.kept = sorted(nest.keep[-1])
         self.passes: list[dict[str, Any]] = []
         self.between: list[dict[str, Any]] = []  # what happened since the last pass
         self.at_end: list[dict[str, Any]] = []
@@ -87,10 +82,26 @@ class Script(oracle.Walk):
         return self
 
     def new_step(self, step):
-        return {"macs": 0, "held": tuple(step[k] for k in self.holding),
+        return {"macs": 0, "held": [self.words_held(t, step) for t in self.kept],
                 "rows": set(), "cols": set(), "load": {}, "into": {},
                 "direct": defaultdict(_count), "up": _count(), "updated": _count(),
                 "out": _count()}  # fmt: skip
+
+    def words_held(self, tensor, step):
+        """The words of a tensor that each PE holds, told apart by the loops that cut them; where
+        all are padding, the places of those loops.
+        """
+        space, words = self.space, {}
+        spatial = space.spatial_above(self.pe)
+        cut = [k for k, i in enumerate(spatial) if space.depends(tensor, space.loops[i][0])]
+        for instance in space.instances(self.pe):
+            setting = space.setting(step, instance)
+            tile = space.tile(tensor, self.pe, setting, space.pieces(self.pe, setting))
+            if tile:
+                words[tuple(instance[k] for k in cut)] = tile
+        temporal = space.temporal_above(self.pe)
+        moves = [k for k, i in enumerate(temporal) if space.depends(tensor, space.loops[i][0])]
+        return words or [step[k] for k in moves]
 
     def by_parent(self, boundary, now, before):
         """Words each parent instance reads: rule 4, told apart."""

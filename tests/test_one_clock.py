@@ -22,14 +22,16 @@ from math import prod
 
 import numpy as np
 import pytest
+import slow_time
 import test_pipeline
-from nests import DIRECTIONS, drawn_nest, random_nest
+from nests import DIRECTIONS, drawn_nest, random_nest, slid_nest
 from quick import slow_but
-from test_timed import limited
+from test_timed import differs, limited
 
 import accelsim as acc
 from accelsim.engines import analytic, cycle
 from accelsim.engines.analytic.array_time import (
+    FoldFrame,
     array_time,
     fold_starts,
     folds,
@@ -324,9 +326,64 @@ def test_strata(record_property, many: int) -> None:
     assert all(sizes[name] >= len(nests) / 20 for name in STRATA), sizes
 
 
+def slides_back(nest: Nest) -> bool:
+    """Whether settings in a row hold the same words at other positions of the loops that cut
+    them.
+    """
+    frame, there = FoldFrame.of(nest), folds(nest)[0] > 0
+    grid = np.indices([nest.loops[i].trips for i in frame.listed]).reshape(len(frame.listed), -1)
+    at = grid[[frame.holds[i] for i in frame.listed]][:, there]
+    same = np.diff(held_words(nest)[there]) == 0
+    return bool((same & (np.diff(at) != 0).any(axis=0)).any())
+
+
+@pytest.mark.parametrize("start", slow_but([0], range(0, 800, 100)))
+def test_ifmaps_that_slide_back(start: int) -> None:
+    """Held ifmaps under loops of an output and of its filter, and docs/time.md by hand."""
+    back = 0
+    for seed in range(start, start + 100):
+        rng = random.Random(f"slid {seed}")
+        nest = limited(slid_nest(rng), rng)
+        faults = [*wrong(nest, seed), *filter(None, [differs(nest)])]
+        assert not faults, f"seed {seed}: {nest.problem} {nest.mapping} {faults}"
+        back += slides_back(nest)
+    assert back >= 3
+
+
 # -- cases, each the sign of a kind ----------------------------------------------------------------
 
 ALL = ("weight", "ifmap", "ofmap")
+
+
+@pytest.mark.parametrize(
+    ("layer", "loops"),
+    [
+        # rows 0, 1, 1, 2 of two channels: three folds, the second of two words
+        (acc.Conv2d(M=1, C=2, H=3, W=1, R=2, S=1), "R:1:sram E:1:sram"),
+        (acc.Conv2d(M=1, C=2, H=3, W=1, R=2, S=1), "E:1:sram R:1:sram"),
+        # every other row and taps two apart; columns
+        (acc.Conv2d(M=1, C=2, H=5, W=1, R=2, S=1, stride=2, dilation=2), "R:1:sram E:1:sram"),
+        (acc.Conv2d(M=1, C=2, H=1, W=3, R=1, S=2), "S:1:sram F:1:sram"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("direction", "overlap", "cycles"),
+    [
+        ("forward", True, 2 + 2 + 2 + 4),
+        ("forward", False, (2 + 1 + 3) + (2 + 2 + 3) + (2 + 1 + 3)),
+        ("grad_weight", True, 1 + 1 + 2 + 3),
+        ("grad_weight", False, (1 + 1 + 2) + (1 + 2 + 2) + (1 + 1 + 2)),
+    ],
+)
+def test_an_ifmap_that_slides_onto_itself(layer, loops, direction, overlap, cycles):
+    """Between (r=0, e=1) and (r=1, e=0) no word moves, in any engine."""
+    keys = {"array.rows": 4, "array.cols": 2, "dram": "unlimited", "array.overlap": overlap}
+    keys |= {} if overlap else {"array.weight_registers": 1}
+    keep = {"dram": ALL, "sram": ALL, "reg": ("ifmap",)}
+    nest = a_nest(layer, "systolic", keys, f"{loops} C:1:sram:row", keep, direction=direction)
+    assert slides_back(nest) and not list(wrong(nest, 0))
+    sampled = cycle.run(nest, {}, sample_folds=True)
+    assert array_time(nest).cycles == sampled.array_cycles == slow_time.time_of(nest)[1] == cycles
 
 
 def a_nest(layer, arch: str, keys: dict, loops: str, keep: dict, **options) -> Nest:

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import holds, on_lines, sides
+from accelsim.engines.analytic.array_time import on_lines, sides
+from accelsim.engines.analytic.held_words import surely_changes
 from accelsim.engines.analytic.pipeline import fetched_ahead, overlaps
 from accelsim.mapping.skeleton import Boundary, Skeleton
 
@@ -170,7 +171,8 @@ def array_forms(nest: Skeleton) -> list[Form]:
 def _joins(nest: Skeleton) -> bool:
     """Whether settings of the loops outside the PEs may hold the same words and be one fold."""
     return any(
-        not x.spatial and x.level < nest.levels - 1 and not holds(nest, x) for x in nest.loops
+        not x.spatial and x.level < nest.levels - 1 and not surely_changes(nest, i)
+        for i, x in enumerate(nest.loops)
     )
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import holds, on_lines
+from accelsim.engines.analytic.array_time import on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, Factor, whole_chain
+from accelsim.engines.analytic.held_words import surely_changes
 from accelsim.engines.analytic.pipeline import overlaps
 from accelsim.engines.analytic.rank_sums import WORKS, ChainRows, FormulaSums, modes
 from accelsim.mapper import lower_cycles as time
@@ -47,16 +48,16 @@ def fold_columns(nest: Skeleton) -> Iterator[tuple[Column, list[Bracket]]]:
     """Folds of an array with lines, and their rows and columns summed over them, as brackets
     (first, what is the same fold).
 
-    A fold begins where a loop that cuts the held words advances, those inside it at their first
-    (``array_time.merged``); where the words stay but the size of the fold changes another one
-    begins, which is not counted.
+    A fold begins where a loop that cuts the held words advances, those inside it at their first;
+    where the words stay but the size of the fold changes another one begins, which is not counted,
+    nor is one where a held ifmap may slide back onto the same words.
     """
     outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
     runs: list[
         tuple[int, int]
-    ] = []  # [from, to) of ``outside``: neighbouring loops that cut the held words
+    ] = []  # [from, to) of ``outside``: neighbouring loops that change the held words
     for n, i in enumerate(outside):
-        if holds(nest, nest.loops[i]):
+        if surely_changes(nest, i):
             runs = (
                 [*runs[:-1], (runs[-1][0], n + 1)]
                 if runs and runs[-1][1] == n

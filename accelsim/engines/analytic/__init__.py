@@ -5,6 +5,7 @@
     one_chain     the same of one chain with its tiles, for examples by hand
     closed_form   words over every boundary: signed products of those sums       (section 4)
     fold_time     a systolic array's folds, over loops instead of one by one      (section 5)
+    held_words    where an ifmap that PEs hold slides back onto the same words
     array_time    the array's time, memory never waited for
     settings      the same words before they are summed, step by step
     pass_clock    when all of that happens at given widths: compiled loops        (docs/time.md)

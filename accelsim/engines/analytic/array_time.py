@@ -7,12 +7,14 @@ columns.  How many there are is a product over chains, since chains cut differen
     T = prod over chains of (positions of its loops inside the PEs)       r, c likewise over an axis
 
 How long the folds take together is ``fold_time``'s: in closed form over the loops wherever a fold's
-size depends on ranges only, which is nearly always.  Three cases are left for a list of folds:
+size depends on ranges only, which is nearly always.  Four cases are left for a list of folds:
 
 - a chain with a temporal loop inside one over rows or columns ("time inside space"), where the
   last piece of the outer loop and that of the inner one are short at different PEs;
 - two loops that leave the held words alone, the inner of which may end with fewer rows or columns:
   its last, small fold goes on where the outer loop's next piece is as small from the start;
+- loops over which a held ifmap may slide back onto the words it had, where the next setting goes on
+  with the fold (``held_words``);
 - ``pipeline``, which needs every pass's own gap and length.
 
 Both read section 5 from the same ``FoldRules``.  An array without systolic lines has no folds: it
@@ -32,11 +34,12 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.alike_turns import AlikeTurns, Span
 from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
+from accelsim.engines.analytic.held_words import SLIDING, cuts_another, holds, pair_words, slides
 from accelsim.engines.analytic.pass_lists import join_folds, time_settings
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
-from accelsim.mapping.skeleton import Kept, OpenLoop, Skeleton, depends
+from accelsim.mapping.skeleton import Kept, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 22
@@ -133,14 +136,16 @@ class FoldFrame:
                  their words stream one after the other, so T is told of all together
     ``inside``   temporal loops that are not listed; ``over`` those over rows and over columns
     ``holds``    [loops]  whether a loop cuts a tensor that the PEs hold
+    ``slides``   the pairs of dimensions of a held ifmap, if it may slide back over them
+    ``counted``  listed loops whose positions tell what the PEs hold
     ``where``    [loops]  as ``FoldLoop`` says it
-    ``wants_list``  whether folds are of sizes that ranges do not tell
+    ``wants_list``  whether ranges do not tell the folds
     ``chains``   of each that has loops: the sizes of its parts; and of its loops the number, the
                  part (-1 for the fused whole), and whether they are spatial
     """
 
     def __init__(self, nest: Skeleton) -> None:
-        last, every = nest.levels - 1, list(enumerate(nest.loops))
+        last, loops, every = nest.levels - 1, nest.loops, list(enumerate(nest.loops))
         self.outside = [i for i, x in every if not x.spatial and x.level < last]
         self.holds = [holds(nest, x) for x in nest.loops]
         self.where = [
@@ -158,7 +163,14 @@ class FoldFrame:
             for chain in nest.chains
             if chain.loops
         ]
-        self.wants_list = self._ragged()
+        self.slides = SLIDING if slides(nest) else []
+        slid = {d for dims in self.slides for d in dims}
+        self.counted = [
+            i
+            for i in self.listed
+            if self.holds[i] and (loops[i].dim not in slid or cuts_another(nest, loops[i]))
+        ]
+        self.wants_list = bool(self.slides) or self._ragged()
 
     @classmethod
     def of(cls, nest: Skeleton) -> FoldFrame:
@@ -195,7 +207,7 @@ def _place(chain: Chain, dim: str) -> int:
 
 
 def wants_list(nest: Skeleton) -> bool:
-    """Whether the folds must be listed: the first two cases at the head of this page."""
+    """Whether the folds must be listed: the first three cases at the head of this page."""
     return FoldFrame.of(nest).wants_list
 
 
@@ -205,25 +217,33 @@ def fold_rules(nest: Nest) -> FoldRules:
     return FoldRules(nest.arch.array, *sides(nest), holds_sums)
 
 
-def holds(nest: Skeleton, loop: OpenLoop) -> bool:
-    """Whether a loop cuts a tensor that the PEs hold."""
-    return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1])
-
-
 def held_words(nest: Nest, runs: Mapping[int, Span] | None = None) -> Ints:
     """A number for what the PEs hold in every fold that ``folds`` lists, ``[folds]``: the positions
-    of the outside loops that cut a held tensor, in mixed radix.
+    of the outside loops that cut a held tensor, in mixed radix; of a held ifmap that slides the
+    words, and where it is padding alone all positions.
     """
     frame = FoldFrame.of(nest)
     outside = frame.listed
     shape = tuple([nest.loops[i].trips for i in outside])
     if runs:
         shape = AlikeTurns(nest, outside, runs).shape
-    number = np.zeros((1,) * len(outside), np.int64)
-    for axis, i in enumerate(outside):
-        if frame.holds[i]:
+
+    def numbered(loops: Sequence[int], number: Any) -> Ints:
+        """The positions of some loops beside a number."""
+        for i in loops:
+            axis = outside.index(i)
             along = [-1 if at == axis else 1 for at in range(len(outside))]
             number = number * shape[axis] + np.arange(shape[axis]).reshape(along)
+        return np.asarray(number)
+
+    number = numbered(frame.counted, np.zeros((1,) * len(outside), np.int64))
+    for dims in frame.slides:
+        words, padding = pair_words(nest, dims)
+        along = [nest.loops[i].trips if nest.loops[i].dim in dims else 1 for i in outside]
+        number = number * (int(words.max()) + 1) + words.reshape(along)
+        if padding.any():
+            alone = numbered([i for i in outside if frame.holds[i]], int(number.max()) + 1)
+            number = np.where(padding.reshape(along), alone, number)
     return np.broadcast_to(number, shape).flatten()
 
 

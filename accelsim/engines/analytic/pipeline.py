@@ -41,12 +41,12 @@ from accelsim.engines.analytic.alike_turns import Span, UnlikeError, long_runs
 from accelsim.engines.analytic.array_time import (
     ArrayTime,
     array_time,
-    holds,
     on_lines,
     pass_times,
     wants_list,
 )
 from accelsim.engines.analytic.closed_form import moves
+from accelsim.engines.analytic.held_words import SLIDING, holds, slides
 from accelsim.engines.analytic.pass_clock import (
     AFTER,
     AHEAD,
@@ -273,7 +273,7 @@ def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> 
 def _runs(nest: Nest) -> dict[int, Span]:
     """Runs of turns that ``alike_turns`` may cut short: none of a plan of few passes, none where an
     operand comes to the PEs' parent over several levels, and on lines none of a loop over whose
-    turns a fold goes on.
+    turns a fold may go on.
     """
     frame = PassFrame.of(nest)
     if prod(nest.loops[i].trips for i in frame.outer) < MANY_PASSES:
@@ -283,7 +283,8 @@ def _runs(nest: Nest) -> dict[int, Span]:
     inmost = min([b.child for b in frame.between], default=0)
     loops = [i for i in frame.outer if nest.loops[i].level < inmost]
     if on_lines(nest):
-        loops = [i for i in loops if holds(nest, nest.loops[i])]
+        slid = {d for dims in SLIDING for d in dims} if slides(nest) else set()
+        loops = [i for i in loops if holds(nest, nest.loops[i]) and nest.loops[i].dim not in slid]
     return long_runs(nest, loops)
 
 

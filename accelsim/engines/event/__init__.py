@@ -15,7 +15,7 @@ and after the last pass the PEs' sums, then the buffers' tiles of sums, innermos
 event carries is index sets, so nothing above knows a value.  Who makes and who reads the events:
 
     movement   tells them, from the nest's loops alone
-    pes        what instances of a level take and let go      (ranks, lockstep, takes)
+    pes        what instances of a level take and let go      (ranks, lockstep, takes, held)
     machine    carries them out, on levels that hold words    (storage, multiply)
     timed      the same events again, SimPy keeping the time; imported by itself
     folds      the array's own time, from the steps of the passes

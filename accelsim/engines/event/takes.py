@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.event.ranks import grid, grouped, pieces_at, window
+from accelsim.engines.event.held import HeldWords
+from accelsim.engines.event.ranks import grouped, pieces_at, window
 from accelsim.engines.event.transfers import Ints, Take
 from accelsim.engines.event.word_sets import digits
 from accelsim.engines.run import Folds
@@ -56,9 +57,7 @@ class MacWork:
     ``stepwise``    also tells step by step what they take from outside the PEs
     ``own_steps``   by chain: the loops of a pass that are its own
     ``step_of``     by chain: [steps], the number of its own step
-    ``holding``     outer loops that move a tensor the PEs hold
-    ``held_of``     [steps]: a number for the words the PEs hold, as far as the pass's own loops
-                    tell; ``holding`` add what the outer ones do
+    ``held``        which words the PEs hold in each step
     ``padded``      outer loops on which it depends how much padding a pass meets
     ``boundaries``  those whose child is the MAC
     """
@@ -76,15 +75,7 @@ class MacWork:
         self.nest, self.step_of, self._once, self.stepwise = nest, step_of, once, stepwise
         self.n_steps = prod(nest.loops[i].trips for i in steps)
         self.own_steps = {c.name: [i for i in steps if i in c.loops] for c in nest.chains}
-        held = nest.keep[nest.levels - 1]
-        moving = [
-            i for i in (*outer, *steps) if any(nest.loop_depends(nest.loops[i], t) for t in held)
-        ]
-        self.holding = [i for i in outer if i in moving]
-        self.held_of = np.zeros(self.n_steps, np.int64)
-        for i, index in zip(steps, grid(nest.loops[i].trips for i in steps), strict=True):
-            if i in moving:
-                self.held_of = self.held_of * nest.loops[i].trips + index
+        self.held = HeldWords(nest, outer, steps) if nest.arch.systolic else None
         padded = any(nest.problem.padding) or nest.window is not None
         slides = {i for d in "ERFS" for i in nest.chain_of[d].loops}
         self.padded = [i for i in outer if padded and i in slides]
@@ -115,13 +106,8 @@ class MacWork:
         return self._once(key, make, what, chains, at)
 
     def _in_place(self, at: dict[int, int], folds: Folds) -> Folds:
-        """Folds of an equal pass, with what the PEs hold numbered for this one."""
-        if not self.nest.arch.systolic:
-            return folds
-        outside = 0
-        for i in self.holding:
-            outside = outside * self.nest.loops[i].trips + at[i]
-        return replace(folds, held=folds.held + outside * (int(self.held_of.max()) + 1))
+        """Folds of an equal pass, with what the PEs hold in place of the numbers of its steps."""
+        return folds if self.held is None else replace(folds, held=self.held.of(at)[folds.held])
 
     def _positions(self, chain: Chain, at: dict[int, int]) -> _Positions:
         piece, index = pieces_at(self.nest, chain, at, [i for i in chain.loops if i not in at])
@@ -272,7 +258,8 @@ class MacWork:
             macs, used = macs * n, used * per[:, self.step_of[c.name]]
         exist = used[0] > 0
         length, rows, cols, active = used[:, exist]
-        folds = Folds(length, rows, cols, int(active.max()), int(length.sum()), self.held_of[exist])
+        number = np.flatnonzero(exist)
+        folds = Folds(length, rows, cols, int(active.max()), int(length.sum()), number)
         return macs, exist, folds
 
     def _use(self, _: str, chains: tuple[Chain, ...], at: dict[int, int]) -> tuple[int, Ints]:
