@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nests import random_problem
+from nests import random_nest, random_problem
 from quick import slow_but
+from test_timed import limited
 
 import accelsim as acc
-from accelsim.hardware.architecture import Architecture
-from accelsim.mapper import quick_search
+from accelsim.engines import analytic
+from accelsim.engines.analytic import closed_form
+from accelsim.engines.analytic.closed_form import ClosedForm
+from accelsim.hardware.architecture import Architecture, structure
+from accelsim.mapper import lower_cycles, quick_search
+from accelsim.mapper.layer_counts import write_columns
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_measures import ChoiceMeasures
 from accelsim.mapper.quick_search import full_measures, layer_tables, quick_mapping
@@ -143,6 +148,30 @@ def test_nothing_takes_less_than_its_bound(chunk: int) -> None:
                     assert low["cycles"][n] <= cycles * (1 + 1e-9), (seed, choice)
                     asked += 1
     assert asked > 100
+
+
+@pytest.mark.parametrize("chunk", slow_but([0], range(4)))
+def test_no_form_is_above_the_closed_form(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On machines of any kind, whose PEs hold something or nothing."""
+    terms_of = closed_form.terms_of
+
+    def with_those_of_time(nest: Nest, *_: Any) -> Any:
+        return terms_of(nest, ("quick", structure(nest.arch)), write_columns)
+
+    monkeypatch.setattr(closed_form, "terms_of", with_those_of_time)
+    empty = 0
+    for seed in range(chunk * 100, chunk * 100 + 100):
+        rng = random.Random(f"forms {seed}")
+        nest = limited(random_nest(rng, 300, systolic=rng.choice((0.0, 1.0)), spatial=0.5), rng)
+        model = ClosedForm(nest)
+        sums = model.evaluate(model.rows_of(np.array([[x.tile] for x in nest.loops])))
+        columns = {x: sums.of(*x) for x in model.columns}
+        forms = [*lower_cycles.forms(nest), *lower_cycles.closer_forms(nest)]
+        least = float(lower_cycles.cycles(columns, forms).max())
+        cycles = analytic.time(nest, analytic.moves(nest)).cycles
+        assert least <= cycles * (1 + 1e-12), seed
+        empty += nest.arch.level_in_pe is None
+    assert empty > 10
 
 
 def _cycles(tables: LayerTables, arch: Architecture, choice: np.ndarray) -> float:

@@ -199,7 +199,6 @@ def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
     """
     arch, acc = nest.arch, nest.problem.accumulated
     last = nest.levels - 1
-    pe = arch.level_in_pe if arch.level_in_pe is not None else nest.levels
     outer: Loads = defaultdict(lambda: defaultdict(float))
     inner: Loads = defaultdict(lambda: defaultdict(float))
     busy: Loads = defaultdict(lambda: defaultdict(float))
@@ -213,16 +212,10 @@ def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
             ),
         )
         bits = words(b.parent, b.tensor)
-        inside = b.child >= pe or b.child == nest.levels
+        inside = b.child >= last
         overlapped = b.child < nest.levels and overlaps(nest, b.child, b.tensor)
         if inside:
-            exposed = (
-                b.tensor != acc
-                and b.child == last
-                and not overlapped
-                and not arch.systolic
-                and last == pe
-            )
+            exposed = b.tensor != acc and b.child == last and not overlapped and not arch.systolic
             home = inner if exposed else busy
         else:
             home = busy if overlapped else outer

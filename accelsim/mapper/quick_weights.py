@@ -107,7 +107,7 @@ class MachineWeights:
         for column, (level, tensor) in enumerate(tables.stores, 2):
             above = [i for i in nest.keepers(tensor) if i < level]
             outside = arch.levels[arch.level_names[above[-1]]] if above else None
-            if outside is None or not outside.port_bits or level == arch.level_in_pe:
+            if outside is None or not outside.port_bits or level == nest.levels - 1:
                 continue
             if overlaps(nest, level, tensor):
                 clock = arch.clock_mhz / (outside.port_clock_mhz or arch.clock_mhz)
