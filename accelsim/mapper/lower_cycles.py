@@ -25,8 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import on_lines, sides
-from accelsim.engines.analytic.held_words import surely_changes
+from accelsim.engines.analytic.array_time import on_lines, sides, surely_changes
 from accelsim.engines.analytic.pipeline import fetched_ahead, overlaps
 from accelsim.mapping.skeleton import Boundary, Skeleton
 

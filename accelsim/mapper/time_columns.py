@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import on_lines
+from accelsim.engines.analytic.array_time import on_lines, surely_changes
 from accelsim.engines.analytic.closed_form import BoundarySums, Factor, whole_chain
-from accelsim.engines.analytic.held_words import surely_changes
 from accelsim.engines.analytic.pipeline import overlaps
 from accelsim.engines.analytic.rank_sums import WORKS, ChainRows, FormulaSums, modes
 from accelsim.mapper import lower_cycles as time

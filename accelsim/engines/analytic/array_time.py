@@ -34,12 +34,12 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.alike_turns import AlikeTurns, Span
 from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
-from accelsim.engines.analytic.held_words import SLIDING, cuts_another, holds, pair_words, slides
+from accelsim.engines.analytic.held_words import SLIDING, Dims, pair_words
 from accelsim.engines.analytic.pass_lists import join_folds, time_settings
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
-from accelsim.mapping.skeleton import Kept, Skeleton, depends
+from accelsim.mapping.skeleton import Kept, OpenLoop, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 22
@@ -215,6 +215,54 @@ def fold_rules(nest: Nest) -> FoldRules:
     """Section 5 of a nest's array, for lists of folds."""
     holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
     return FoldRules(nest.arch.array, *sides(nest), holds_sums)
+
+
+def holds(nest: Skeleton, loop: OpenLoop) -> bool:
+    """Whether a loop cuts a tensor that the PEs hold."""
+    return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1])
+
+
+def cuts_another(nest: Skeleton, loop: OpenLoop) -> bool:
+    """Whether a loop cuts a tensor that the PEs hold beside the ifmap."""
+    return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1] - {"ifmap"})
+
+
+def slides(nest: Skeleton) -> bool:
+    """Whether an ifmap that the PEs hold may slide back onto the same words."""
+    last = nest.levels - 1
+    if "ifmap" not in nest.keep[last] or nest.projection("ifmap", last).pairs:
+        return False
+    outside = {x.dim for x in nest.loops if not x.spatial and x.level < last}
+    return any(
+        outside.issuperset(dims) or (outside.intersection(dims) and _cut_short(nest, dims))
+        for dims in SLIDING
+    )
+
+
+def _cut_short(nest: Skeleton, dims: Dims) -> bool:
+    """Whether padding may cut short what a PE holds of a sliding pair: several words."""
+    stored = nest.projection("ifmap", nest.levels - 1).stored_padding
+    return any(nest.problem.padding) and not stored and _inside(nest, dims)
+
+
+def _inside(nest: Skeleton, dims: Dims) -> bool:
+    """Whether a sliding pair has loops inside the PEs."""
+    inside = [x.dim for x in nest.loops if x.level >= nest.levels - 1]
+    return any(p in dims for d in inside for p in nest.fused.get(d, (d,)))
+
+
+def surely_changes(nest: Skeleton, i: int) -> bool:
+    """Whether the PEs hold other words whenever an outside loop advances and those inside it go
+    back to their first, whatever the layer's sizes: a loop over a held ifmap only may not, if it
+    goes back in the other dimension of the pair, or padding may cut a PE's words short.
+    """
+    loop, last = nest.loops[i], nest.levels - 1
+    pair = next((dims for dims in SLIDING if loop.dim in dims), None)
+    told = nest.projection("ifmap", last).pairs or cuts_another(nest, loop)
+    if pair is None or told or not holds(nest, loop):
+        return holds(nest, loop)
+    back = {x.dim for x in nest.loops[i + 1 :] if not x.spatial and x.level < last} & {*pair}
+    return back <= {loop.dim} and not _inside(nest, pair)
 
 
 def held_words(nest: Nest, runs: Mapping[int, Span] | None = None) -> Ints:

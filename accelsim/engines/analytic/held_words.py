@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.skeleton import OpenLoop, Skeleton
 from accelsim.workload.problem import RANKS
 
 Ints = npt.NDArray[np.int64]
@@ -23,53 +22,6 @@ Bools = npt.NDArray[np.bool_]
 Dims = tuple[str, ...]
 SLIDING: list[Dims] = [dims for dims in RANKS["ifmap"] if len(dims) == 2]
 NO_WORD = np.iinfo(np.int64).max
-
-
-def holds(nest: Skeleton, loop: OpenLoop) -> bool:
-    """Whether a loop cuts a tensor that the PEs hold."""
-    return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1])
-
-
-def cuts_another(nest: Skeleton, loop: OpenLoop) -> bool:
-    """Whether a loop cuts a tensor that the PEs hold beside the ifmap."""
-    return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1] - {"ifmap"})
-
-
-def slides(nest: Skeleton) -> bool:
-    """Whether an ifmap that the PEs hold may slide back onto the same words."""
-    last = nest.levels - 1
-    if "ifmap" not in nest.keep[last] or nest.projection("ifmap", last).pairs:
-        return False
-    outside = {x.dim for x in nest.loops if not x.spatial and x.level < last}
-    return any(
-        outside.issuperset(dims) or (outside.intersection(dims) and _cut_short(nest, dims))
-        for dims in SLIDING
-    )
-
-
-def _cut_short(nest: Skeleton, dims: Dims) -> bool:
-    """Whether padding may cut short what a PE holds of a sliding pair: several words."""
-    stored = nest.projection("ifmap", nest.levels - 1).stored_padding
-    return any(nest.problem.padding) and not stored and _inside(nest, dims)
-
-
-def _inside(nest: Skeleton, dims: Dims) -> bool:
-    """Whether a sliding pair has loops inside the PEs."""
-    inside = [x.dim for x in nest.loops if x.level >= nest.levels - 1]
-    return any(p in dims for d in inside for p in nest.fused.get(d, (d,)))
-
-
-def surely_changes(nest: Skeleton, i: int) -> bool:
-    """Whether the PEs hold other words whenever an outside loop advances and those inside it go
-    back to their first, whatever the layer's sizes: a loop over a held ifmap only may not, if it
-    goes back in the other dimension of the pair, or padding may cut a PE's words short.
-    """
-    loop, last = nest.loops[i], nest.levels - 1
-    pair = next((dims for dims in SLIDING if loop.dim in dims), None)
-    if pair is None or cuts_another(nest, loop) or not holds(nest, loop):
-        return holds(nest, loop)
-    back = {x.dim for x in nest.loops[i + 1 :] if not x.spatial and x.level < last} & {*pair}
-    return back <= {loop.dim} and not _inside(nest, pair)
 
 
 def pair_words(nest: Nest, dims: Dims) -> tuple[Ints, Bools]:
@@ -131,4 +83,4 @@ def _positions(ranges: Ints) -> tuple[Ints, Bools]:
     return at, at < ranges[:, 1:]
 
 
-__all__ = ["SLIDING", "cuts_another", "holds", "pair_words", "slides", "surely_changes"]
+__all__ = ["SLIDING", "pair_words"]

@@ -41,12 +41,14 @@ from accelsim.engines.analytic.alike_turns import Span, UnlikeError, long_runs
 from accelsim.engines.analytic.array_time import (
     ArrayTime,
     array_time,
+    holds,
     on_lines,
     pass_times,
+    slides,
     wants_list,
 )
 from accelsim.engines.analytic.closed_form import moves
-from accelsim.engines.analytic.held_words import SLIDING, holds, slides
+from accelsim.engines.analytic.held_words import SLIDING
 from accelsim.engines.analytic.pass_clock import (
     AFTER,
     AHEAD,
