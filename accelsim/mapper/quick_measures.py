@@ -6,7 +6,7 @@ the cycles with those forms that are not worth their time for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,38 +30,33 @@ class ChoiceMeasures:
 
     def of(self, choices: Ints) -> dict[str, Floats]:
         """Energy, bits over the outermost port, and bounds of the cycles [combinations]."""
-        terms, forms = self._terms(choices), np.zeros((3, len(choices)))
-        for b, at in self._by_bits(choices):
-            weights = self.weights.of(b)
-            each = weights.forms @ terms[at].T + weights.constant[:, None]
-            forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
-            if len(weights.closer):
-                more = weights.closer @ terms[at].T + weights.closer_constant[:, None]
-                forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
-        return self._measures(forms)
+        return self._measures(self._forms(choices)[:3])
 
-    def expected(self, choices: Ints, low: dict[str, Floats], usage: Floats) -> dict[str, Floats]:
-        """About what combinations of this ``usage`` come to whose bounds are ``low``: the array
-        works when the first words are there.
+    def expected(self, choices: Ints, usage: Floats) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """The same, and about what combinations of this ``usage`` come to: the array works when the
+        first words are there.
         """
-        terms, array = self._terms(choices), np.zeros(len(choices))
-        for b, at in self._by_bits(choices):
-            weights = self.weights.of(b)
-            each = weights.array @ terms[at].T + weights.array_constant[:, None]
-            array[at] = each.max(axis=0)
+        *bounds, array = self._forms(choices)
+        low = self._measures(bounds)
         cycles = np.maximum(low["cycles"], array + usage @ self.weights.first)
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
-        return low | {"cycles": cycles, "energy": energy}
+        return low, low | {"cycles": cycles, "energy": energy}
 
-    def _terms(self, choices: Ints) -> Floats:
-        """The terms of some combinations [combinations, terms]."""
-        t = self.tables
-        terms = np.repeat(t.constant[None, :], len(choices), axis=0)
-        for f, own in enumerate(t.own):
-            terms *= own[choices[:, f]]
-        for tie in t.ties.values():
-            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
-        return terms
+    def _forms(self, choices: Ints) -> Floats:
+        """Energy but for leakage, bits over the outermost port, the largest form of the cycles, and
+        of the array's [4, combinations].
+        """
+        terms, forms = self.tables.terms_of(choices), np.zeros((4, len(choices)))
+        for b, at in self._by_bits(choices):
+            weights, own = self.weights.of(b), terms[at].T
+            each = weights.forms @ own + weights.constant[:, None]
+            forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
+            if len(weights.closer):
+                more = weights.closer @ own + weights.closer_constant[:, None]
+                forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
+            array = weights.array @ own + weights.array_constant[:, None]
+            forms[3, at] = array.max(axis=0)
+        return forms
 
     def _by_bits(self, choices: Ints) -> Iterator[tuple[int, Ints]]:
         """Levels at which some combinations leave sums unfinished, and which combinations."""
@@ -79,7 +74,7 @@ class ChoiceMeasures:
                 fits[at] &= limit.used(usage[at].T) <= limit.most
         return fits
 
-    def _measures(self, forms: Floats) -> dict[str, Any]:
+    def _measures(self, forms: Sequence[Floats] | Floats) -> dict[str, Any]:
         """Energy with leakage, cycles and dram."""
         energy, dram, cycles = forms
         if self.weights.static:

@@ -416,10 +416,9 @@ class _QuickSearch:
         machine = nest.on(self.weights.arch)
         there = int(np.isfinite(self.pool.values).sum())
         rows = self.pool.rows[:there]
-        low = self.closely.of(rows)
-        bounds = np.asarray(self.goal.of(low), np.float64)
         usage = self.closely.usage(rows)
-        late = self.closely.expected(rows, low, usage)
+        low, late = self.closely.expected(rows, usage)
+        bounds = np.asarray(self.goal.of(low), np.float64)
         guess = np.asarray(self.goal.of(late), np.float64)
         long = np.asarray(np.any(usage[:, [PASSES, STEPS]] > np.array(LONG), axis=1))
         long &= limited(machine.arch)

@@ -201,7 +201,7 @@ class LayerTables:
         history.
         """
         nest, moves = self.layer.skeleton, dict[Boundary, Moved]()
-        counts = self._terms_of([0] * len(self.families)) @ self.signs
+        counts = self.terms_of(np.zeros((1, len(self.families)), np.int64))[0] @ self.signs
         of = dict(zip(self.columns, counts.tolist(), strict=True))
         for b in nest.boundaries:
             once: float = words_used(nest.problem, b.tensor)
@@ -217,20 +217,22 @@ class LayerTables:
         """What moves over the boundaries of a nest with the tiles of a choice for each family, as
         whole numbers; where counts are exact.  Whoever asks for this nest's afterwards finds them.
         """
-        terms = self._terms_of(choice)
+        terms = self.terms_of(np.asarray(choice)[None])[0]
         counts = np.rint(terms @ self.signs[:, : len(self.moving)])
         moves = as_moved(nest, [int(count) for count in counts.tolist()])
         if terms.max() < EXACT:
             remember_moves(nest, moves)
         return moves
 
-    def _terms_of(self, choice: Sequence[int] | Ints) -> Floats:
-        """Every product of factors, by a choice for each family [terms]."""
-        terms = self.constant.copy()
-        for own, at in zip(self.own, choice, strict=True):
-            terms *= own[at]
+    def terms_of(self, choices: Ints) -> Floats:
+        """Every product of factors, of combinations [combinations, families] of choices:
+        [combinations, terms].
+        """
+        terms = np.repeat(self.constant[None, :], len(choices), axis=0)
+        for f, own in enumerate(self.own):
+            terms *= own[choices[:, f]]
         for tie in self.ties.values():
-            terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
+            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
         return terms
 
     def tile_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:

@@ -136,7 +136,8 @@ class FoldFrame:
                  their words stream one after the other, so T is told of all together
     ``inside``   temporal loops that are not listed; ``over`` those over rows and over columns
     ``holds``    [loops]  whether a loop cuts a tensor that the PEs hold
-    ``slides``   the pairs of dimensions of a held ifmap, if it may slide back over them
+    ``slides``   the pairs of dimensions of a held ifmap, if it may slide back over them; ``slid``
+                 all of these
     ``counted``  listed loops whose positions tell what the PEs hold
     ``where``    [loops]  as ``FoldLoop`` says it
     ``wants_list``  whether ranges do not tell the folds
@@ -164,11 +165,11 @@ class FoldFrame:
             if chain.loops
         ]
         self.slides = SLIDING if slides(nest) else []
-        slid = {d for dims in self.slides for d in dims}
+        self.slid = {d for dims in self.slides for d in dims}
         self.counted = [
             i
             for i in self.listed
-            if self.holds[i] and (loops[i].dim not in slid or cuts_another(nest, loops[i]))
+            if self.holds[i] and (loops[i].dim not in self.slid or cuts_another(nest, loops[i]))
         ]
         self.wants_list = bool(self.slides) or self._ragged()
 

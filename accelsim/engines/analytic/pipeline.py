@@ -40,15 +40,13 @@ from accelsim.base.frozen import FrozenDict
 from accelsim.engines.analytic.alike_turns import Span, UnlikeError, long_runs
 from accelsim.engines.analytic.array_time import (
     ArrayTime,
+    FoldFrame,
     array_time,
-    holds,
     on_lines,
     pass_times,
-    slides,
     wants_list,
 )
 from accelsim.engines.analytic.closed_form import moves
-from accelsim.engines.analytic.held_words import SLIDING
 from accelsim.engines.analytic.pass_clock import (
     AFTER,
     AHEAD,
@@ -285,8 +283,8 @@ def _runs(nest: Nest) -> dict[int, Span]:
     inmost = min([b.child for b in frame.between], default=0)
     loops = [i for i in frame.outer if nest.loops[i].level < inmost]
     if on_lines(nest):
-        slid = {d for dims in SLIDING for d in dims} if slides(nest) else set()
-        loops = [i for i in loops if holds(nest, nest.loops[i]) and nest.loops[i].dim not in slid]
+        folds = FoldFrame.of(nest)
+        loops = [i for i in loops if folds.holds[i] and nest.loops[i].dim not in folds.slid]
     return long_runs(nest, loops)
 
 
