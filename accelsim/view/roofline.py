@@ -207,7 +207,8 @@ def _place(figure: Figure, axes: Axes, notes: Sequence[Annotation], points: Any)
     renderer = drawn.get_renderer()
     others: list[Any] = [axes.get_legend(), *(t for t in axes.texts if t not in notes)]
     taken, room = [x.get_window_extent(renderer) for x in others], axes.get_window_extent()
-    lines = [_along(axes.transData.transform(line.get_xydata())) for line in axes.lines[1:]]
+    slants = [line for line in axes.lines if line.get_linestyle() == "--"]
+    lines = [_along(axes.transData.transform(line.get_xydata())) for line in slants]
     marks = np.vstack([axes.transData.transform(points), *lines])
 
     def covered(note: Annotation, beside: tuple[float, float]) -> tuple[float, Any]:
