@@ -195,7 +195,7 @@ def _resources(arch: Architecture) -> Iterator[Resource]:
 @remembered
 def rates(arch: Architecture) -> tuple[Any, ...]:
     """All numbers of an architecture that say how fast its memory is: architectures of one
-    structure and one array that have the same take the same time for a mapping.
+    structure that have the same, and an array of the same sides, take the same time for a mapping.
     """
     levels = [
         (x.port_bits, x.burst_bits, x.port_clock_mhz, x.latency_cycles)

@@ -82,10 +82,12 @@ class LastFamily(NamedTuple):
     ``lead``    [choices of the others]  what each adds to the number of those filter tiles there
                                     are, ``leads``, that outputs of this family meet
     ``fold``    [terms]             which of the different columns a term has
-    ``columns`` [leads, columns, choices], ``use`` [leads, choices, usage columns]: factors
+    ``columns`` [leads, blocks, columns, BLOCK]: factors of each BLOCK choices in a row of a group,
+                                    the last one's again where it has fewer
+    ``use``     [leads, choices, usage columns]: factors
     ``share``   [choices]           one over the rows times the columns of each
-    ``low``, ``high``  [leads, blocks, columns], ``shares`` [blocks]: the least and the most of each
-                                    BLOCK choices in a row of a group
+    ``low``, ``high``  [leads, blocks + groups, columns], ``shares`` [blocks + groups]: the least
+                                    and the most of each block, then of each whole group
     ``ties``    [ties]              the places of outputs that filters of this family meet
     ``which``   [ties, choices of the others], ``tied``, ``tied_use``: as in ``Choices``
     ``least``   [leads, groups, usage columns] and ``most`` [groups, 2]
@@ -147,7 +149,7 @@ class Room(NamedTuple):
     ``codes``  [families + 1, 2]     what combinations so far leave unfinished, and their kind
     ``base``   [usage columns]       products of all but the last family
     ``sums``   [forms, columns]      folded weights
-    ``energies`` [choices of the last family]
+    ``energies`` [BLOCK]             of choices of the last family
     """
 
     place: Ints
@@ -252,13 +254,15 @@ def multiply(
 
 
 @kernel
-def fold(e: LastFamily, m: Measures, room: Room, group: int, bits: int) -> None:
-    """The weights that the different columns of the last family's choices have now, for each form:
+def fold(
+    e: LastFamily, m: Measures, room: Room, group: int, bits: int, begin: int, end: int
+) -> None:
+    """The weights that the different columns of the last family's choices have now, for some forms:
     ``room.sums``.
     """
     terms = room.terms[len(room.at)]
     forms, sums = m.forms[bits], room.sums
-    for form in range(len(sums)):
+    for form in range(begin, end):
         for column in range(sums.shape[1]):
             sums[form, column] = 0.0
     for term in range(len(terms)):
@@ -267,7 +271,7 @@ def fold(e: LastFamily, m: Measures, room: Room, group: int, bits: int) -> None:
             o = e.which[tie, room.at[e.ties[tie]]]
             value *= e.tied[tie, o, e.groups[group, FIRST_TIE + tie], term]
         if value != 0.0:
-            for form in range(forms.shape[1]):
+            for form in range(begin, end):
                 sums[form, e.fold[term]] += value * forms[term, form]
 
 
@@ -304,37 +308,55 @@ def enter(pool: BestPool, value: float, cycles: float, bound: float, row: Ints) 
 
 
 @kernel
-def too_much(
-    e: LastFamily, m: Measures, room: Room, lead: int, block: int, constant: float, worst: float
-) -> bool:
-    """Whether no choice of a block is among the best: its energy if each column had the least it
-    has of any, with each PE busy all the time, or the outermost port.
+def least_sum(e: LastFamily, room: Room, lead: int, block: int, form: int, constant: float) -> float:
+    """What a form is not below of any choice of a block: as if each column had the least it has of
+    any.
     """
-    energy, size = constant, constant
+    total, size = constant, constant
     for column in range(room.sums.shape[1]):
-        weight = room.sums[0, column]
+        weight = room.sums[form, column]
         least = e.low[lead, block, column] if weight > 0.0 else e.high[lead, block, column]
-        energy += weight * least
+        total += weight * least
         size += abs(weight * least)
+    return total - ROUNDED * size
+
+
+@kernel
+def too_much(
+    e: LastFamily, m: Measures, room: Room, lead: int, block: int, bits: int, forms: int,
+    worst: float,
+) -> bool:  # fmt: skip
+    """Whether no choice of a block is among the best, by the first so many forms: its energy at
+    least, with each PE or the outermost port busy all the time; then what other forms say.
+    """
+    constant, dram = m.constant[bits], m.least[1]
+    energy = max(least_sum(e, room, lead, block, 0, constant[0]), m.least[0])
     cycles = max(m.least[2] / (room.base[0] * room.base[1]) * e.shares[block], m.least[3])
-    energy = max(energy - ROUNDED * size, m.least[0]) + m.static[0] * cycles
-    beyond: bool = product(energy, cycles, m.least[1], m.powers) > worst * ALIKE
+    if product(energy + m.static[0] * cycles, cycles, dram, m.powers) > worst:
+        return True
+    for form in range(1, forms):
+        least = least_sum(e, room, lead, block, form, constant[form])
+        if form == 1:
+            dram = max(dram, least)
+        else:
+            cycles = max(cycles, least)
+    beyond: bool = product(energy + m.static[0] * cycles, cycles, dram, m.powers) > worst
     return beyond
 
 
 @kernel
-def weigh_block(
-    e: LastFamily, room: Room, lead: int, begin: int, end: int, constant: float
-) -> None:
-    """The energies of choices without leakage: ``room.energies``."""
-    energies, columns = room.energies, e.columns[lead]
-    for at in range(begin, end):
+def weigh_block(e: LastFamily, room: Room, lead: int, block: int, constant: float) -> None:
+    """The energies of a block's choices without leakage: ``room.energies``.  Padded blocks of one
+    size are four times as fast as choices in a row.
+    """
+    energies = room.energies
+    for at in range(BLOCK):
         energies[at] = constant
-    for column in range(len(columns)):
+    for column in range(room.sums.shape[1]):
         weight = room.sums[0, column]
         if weight != 0.0:
-            for at in range(begin, end):
-                energies[at] += weight * columns[column, at]
+            for at in range(BLOCK):
+                energies[at] += weight * e.columns[lead, block, column, at]
 
 
 @kernel
@@ -345,47 +367,52 @@ def scan(
     """Value the choices of a group of the last family with all others' as they are, a block at a
     time.
 
-    What cannot be better than the pool's last is told by the energy, with each PE or the outermost
-    port busy all the time, before anything else is asked.  What can is valued in full.  ``row``
-    [families] is room.
+    What cannot be better than the pool's last is told of the group, then of each block, before
+    anything else is asked.  What can is valued in full.  ``row`` [families] is room.
     """
-    constant, worst = m.constant[bits, 0], pool.values[-1] * ALIKE
+    whole, forms = len(e.shares) - len(e.groups) + group, len(room.sums)
+    worst = pool.values[-1] * ALIKE
+    fold(e, m, room, group, bits, 0, 1)
+    if too_much(e, m, room, lead, whole, bits, 1, worst):
+        return
+    fold(e, m, room, group, bits, 1, forms)
+    if too_much(e, m, room, lead, whole, bits, forms, worst):
+        return
     busy = m.least[2] / (room.base[0] * room.base[1])
     block = e.groups[group, BLOCKS]
     for begin in range(e.groups[group, FROM], e.groups[group, TO], BLOCK):
-        if not too_much(e, m, room, lead, block, constant, worst):
-            end = min(begin + BLOCK, e.groups[group, TO])
-            weigh_block(e, room, lead, begin, end, constant)
-            for choice in range(begin, end):
+        if not too_much(e, m, room, lead, block, bits, forms, worst):
+            weigh_block(e, room, lead, block, m.constant[bits, 0])
+            for choice in range(begin, min(begin + BLOCK, e.groups[group, TO])):
                 cycles = max(busy * e.share[choice], m.least[3])
-                energy = room.energies[choice] + m.static[0] * cycles
+                energy = room.energies[choice - begin] + m.static[0] * cycles
                 if product(energy, cycles, m.least[1], m.powers) > worst:
                     continue
                 if fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
-                    value(c, e, m, room, pool, lead, choice, bits, row)
+                    value(c, e, m, room, pool, lead, block, choice, choice - begin, bits, row)
                     worst = pool.values[-1] * ALIKE
         block += 1
 
 
 @kernel
 def value(
-    c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, choice: int,
-    bits: int, row: Ints,
+    c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, block: int,
+    choice: int, at: int, bits: int, row: Ints,
 ) -> None:  # fmt: skip
-    """Put a choice of the last family into the pool if it is among the best: by its bound and what
-    comes on top of that (``Measures.first``).
+    """Put a choice of the last family, which is the block's ``at``, into the pool if it is among
+    the best: by its bound and what comes on top of that (``Measures.first``).
     """
-    sums, constant, columns = room.sums, m.constant[bits], e.columns[lead]
-    worst, energy = pool.values[-1] * ALIKE, room.energies[choice]
+    sums, constant, columns = room.sums, m.constant[bits], e.columns[lead, block]
+    worst, energy = pool.values[-1] * ALIKE, room.energies[at]
     cycles = m.least[2] / (room.base[0] * room.base[1]) * e.share[choice]
     for form in range(2, len(constant)):
         total = constant[form]
         for column in range(len(columns)):
-            total += sums[form, column] * columns[column, choice]
+            total += sums[form, column] * columns[column, at]
         cycles = max(cycles, total)
     dram = constant[1]
     for column in range(len(columns)):
-        dram += sums[1, column] * columns[column, choice]
+        dram += sums[1, column] * columns[column, at]
     bound = product(energy + m.static[0] * cycles, cycles, dram, m.powers)
     if bound > worst:
         return
@@ -429,7 +456,6 @@ def finish(c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, r
         spread(e, room, group, AXES, len(room.base))
         if not fits(room.base, e.least[lead, group], m.parts[bits], m.most[bits]):
             continue
-        fold(e, m, room, group, bits)
         scan(c, e, m, room, pool, lead, group, bits, row)
         looked += e.groups[group, TO] - e.groups[group, FROM]
     return looked
@@ -635,6 +661,8 @@ class LaidOut:
         ends = np.append(starts[1:], len(ids))
         blocks = [np.arange(*x, BLOCK) for x in zip(starts, ends, strict=True)]
         first_block = np.cumsum([0, *map(len, blocks)])[:-1]
+        block, last_of = np.concatenate(blocks), np.repeat(ends - 1, [len(x) for x in blocks])
+        padded = np.minimum(block[:, None] + np.arange(BLOCK), last_of[:, None])
         groups = np.column_stack([alike[starts, :2], starts, ends, first_block, alike[starts, 2:]])
         kinds, apart = self.alike[f]
         terms = self.tables.own[f][ids[:, None], self.used[apart]][None]
@@ -649,7 +677,13 @@ class LaidOut:
             use = (np.swapaxes(tie.use[at], 0, 1)[:, None] * use[None]).reshape(-1, *use.shape[1:])
         of = np.array(classes(terms.reshape(-1, len(apart))), np.int64)
         columns = terms[:, :, np.unique(of, return_index=True)[1]]
-        share, block = 1.0 / (use[0, :, 0] * use[0, :, 1]), np.concatenate(blocks)
+        share = 1.0 / (use[0, :, 0] * use[0, :, 1])
+
+        def of_all(least: np.ufunc, x: Floats, axis: int) -> Floats:
+            """Of each block, then of each group."""
+            each = [least.reduceat(x, begins, axis=axis) for begins in (block, starts)]
+            return np.concatenate(each, axis=axis)
+
         none, nothing = np.zeros(0, np.int64), np.zeros(0)
         last = LastFamily(
             ids,
@@ -657,12 +691,12 @@ class LaidOut:
             groups.astype(np.int64),
             none,
             of[kinds],
-            np.ascontiguousarray(np.swapaxes(columns, 1, 2)),
+            np.ascontiguousarray(np.swapaxes(columns[:, padded], 2, 3)),
             np.ascontiguousarray(use),
             share,
-            np.ascontiguousarray(np.minimum.reduceat(columns, block, axis=1)),
-            np.ascontiguousarray(np.maximum.reduceat(columns, block, axis=1)),
-            np.minimum.reduceat(share, block),
+            of_all(np.minimum, columns, 1),
+            of_all(np.maximum, columns, 1),
+            of_all(np.minimum, share, 0),
             none, none, nothing, nothing,
             np.minimum.reduceat(use, starts, axis=1),
             np.maximum.reduceat(use[0, :, :2], starts, axis=0),
@@ -766,8 +800,8 @@ class Joiner:
             np.empty((families, usage)),
             np.zeros((families, 2), np.int64),
             np.empty(usage),
-            np.empty((self.measures.constant.shape[1], last.columns.shape[1])),
-            np.empty(len(last.ids)),
+            np.empty((self.measures.constant.shape[1], last.columns.shape[2])),
+            np.empty(BLOCK),
         )
         room.terms[0], room.use[0] = self.tables.constant[self.used], self.tables.whole
         row, done = np.zeros(families, np.int64), False

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import analytic, moved
-from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.analytic.array_time import array_time, sides_told
 from accelsim.engines.analytic.pipeline import first_fills, least_cycles
 from accelsim.hardware.architecture import Architecture, limited, structure
 from accelsim.hardware.ports import rates
@@ -53,7 +53,7 @@ from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose
-from accelsim.mapping.skeleton import Skeleton
+from accelsim.mapping.skeleton import Kept, Skeleton
 from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
@@ -68,8 +68,7 @@ SMALL = 1 << 13  # MACs of a layer that is timed in no time: all that are kept
 LIKELY = 192  # combinations remembered for the next machine besides those
 NEAR = 0.99  # after the first only those that should come to so much of the best or less
 FAR = 1.5  # how far tiles are apart that say nothing of each other: the sum of log ratios
-UNTIMED = -1.0
-MOST_TIMED = 1 << 12  # mappings of a layer whose cycles are kept
+MOST_TIMED = 1 << 16  # mappings whose cycles are kept
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
 
@@ -170,6 +169,8 @@ def _search(
 
 _tables: OrderedDict[Any, LayerTables] = OrderedDict()
 _lock = Lock()
+# by the form of loops, how fast memory is, the array's sides where time hangs on them, and tiles
+_timed: Kept[float] = Kept(MOST_TIMED)
 
 
 def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerTables:
@@ -480,28 +481,22 @@ class _QuickSearch:
         tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
         mapping = cache(partial(machine.mapping_with, tiles))  # made where it is wanted
 
-        known, key = tables.timed, (rates(machine.arch), tiles)
-        cycles = known.get(key, UNTIMED)  # other threads may forget it meanwhile
-        if cycles == UNTIMED or not tables.exact:
-            nest = Nest(machine.problem, machine.arch, mapping())
-            try:
-                if not tables.exact:
-                    return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
-                check_work(nest)
-                cycles = self._cycles(nest, choices)
-            except MappingError:
-                cycles = None
-            if len(known) >= MOST_TIMED:
-                known.clear()
-            known[key] = cycles
-        if cycles is None:
+        try:
+            if not tables.exact:
+                measures = full_measures(Nest(machine.problem, machine.arch, mapping()))
+                return _Timed.of(self.goal, measures, mapping, loops, tiles)
+            key = machine.form.token, rates(machine.arch), sides_told(machine), tiles
+            cycles = _timed.of(key, lambda: self._cycles(machine, mapping(), choices))
+        except MappingError:
             return None
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
         measures = low | {"cycles": cycles, "energy": energy}
         return _Timed.of(self.goal, measures, mapping, loops, tiles)
 
-    def _cycles(self, nest: Nest, choices: Ints) -> float:
-        """Cycles of a nest with the tiles of these choices, in full."""
+    def _cycles(self, machine: Skeleton, mapping: Mapping, choices: Ints) -> float:
+        """Cycles of a mapping with the tiles of these choices, in full."""
+        nest = Nest(machine.problem, machine.arch, mapping)
+        check_work(nest)
         if not limited(nest.arch):
             return float(array_time(nest).cycles)
         return float(analytic.time(nest, self.tables.moves_of(choices, nest)).cycles)

@@ -119,8 +119,6 @@ class LayerTables:
     ``others``        loops that uncovered combinations have not, with the most rows and columns
                       these use
     ``exact``         whether every count is exact, or reads may be too few
-    ``timed``         cycles of the mappings that were timed in full, by how fast the machine's
-                      memory is and by tiles; None: more steps than the engines time
     ``keys``          of what each family decides by itself: the same where that is
     ``joined``        what ``joining`` laid out of them, by the terms that machines weigh
     ``likely``        combinations that were best on the last machines, by objective
@@ -135,7 +133,6 @@ class LayerTables:
         self.constant, self.whole, self.moving = layer.constant, layer.whole, layer.moving
         self.choices = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
         self.tiles, self.trips = [x.tiles for x in self.choices], [x.trips for x in self.choices]
-        self.timed: dict[Any, float | None] = {}
         self.joined: Kept[Any] = Kept(4)
         self.likely: Kept[Ints] = Kept(1 << 4)
         self._used: Kept[Floats] = Kept(1 << 6)

@@ -64,8 +64,7 @@ class ArrayTime:
 
 def array_time(nest: Nest) -> ArrayTime:
     """Time of all passes with memory never waited for; cycles of the core clock."""
-    array = nest.arch.array
-    key = nest.either_way, nest.row[0], array.rows, array.cols
+    key = nest.either_way, nest.row[0], sides_told(nest)
     return _times.of(key, lambda: _array_time(nest))
 
 
@@ -212,7 +211,7 @@ def wants_list(nest: Skeleton) -> bool:
     return FoldFrame.of(nest).wants_list
 
 
-def fold_rules(nest: Nest) -> FoldRules:
+def fold_rules(nest: Skeleton) -> FoldRules:
     """Section 5 of a nest's array, for lists of folds."""
     holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
     return FoldRules(nest.arch.array, *sides(nest), holds_sums)
@@ -310,6 +309,13 @@ def sides(nest: Skeleton) -> tuple[int, int]:
     """
     array = nest.arch.array
     return (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
+
+
+def sides_told(nest: Skeleton) -> tuple[int, int]:
+    """Rows and columns of the array where the time of its nests hangs on them, else 0: arrays that
+    differ in others only take the same time for a mapping.
+    """
+    return fold_rules(nest).told if on_lines(nest) else (0, 0)
 
 
 def on_lines(nest: Skeleton) -> bool:

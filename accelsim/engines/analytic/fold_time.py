@@ -59,6 +59,15 @@ class FoldRules:
     holds_sums: bool
     most: Callable[..., Any] = np.maximum
 
+    @property
+    def told(self) -> tuple[Any, Any]:
+        """The array's rows and columns, 0 where no time hangs on them: sums cross rows that are not
+        used, columns that are not used nobody waits for.
+        """
+        rows, cols = self.used(0, 0)
+        crossed = not (self.holds_sums and self.array.outputs == "in_place")
+        return (self.rows if crossed else rows), cols
+
     def used(self, r: Any, c: Any) -> tuple[Any, Any]:
         """Rows and columns that are clocked: a simple controller always clocks them all."""
         return (self.rows, self.cols) if self.array.partial_folds == "full" else (r, c)

@@ -44,6 +44,7 @@ from accelsim.engines.analytic.array_time import (
     array_time,
     on_lines,
     pass_times,
+    sides_told,
     wants_list,
 )
 from accelsim.engines.analytic.closed_form import moves
@@ -941,8 +942,8 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     Raises MappingError where there are more than 2^20 passes, or phases inside them, to list, and
     where cycles may pass 2^62.
     """
-    array = nest.arch.array
-    key = nest.either_way, nest.row[0], array.rows, array.cols, rates(nest.arch)
+    _refuse_long(nest, moves)
+    key = nest.either_way, nest.row[0], sides_told(nest), rates(nest.arch)
     return _times.of(key, lambda: _time(nest, moves))
 
 
@@ -951,7 +952,6 @@ _times: Kept[Time] = Kept(1 << 12)  # a row asks for what its search was told, a
 
 def _time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     """``time``, worked out."""
-    _refuse_long(nest, moves)
     alone = array_time(nest)
     cycles, stalls, exact, bound = times(nest, moves, alone, [nest.arch])
     names = [*nest.arch.level_names, *nest.arch.networks]
@@ -1125,11 +1125,10 @@ _kept_settings = 0  # of all plans kept
 
 def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
     """The plan of a nest: what it hangs on is all of the nest but the numbers of its architecture,
-    which levels are late, and the array's sizes.
+    which levels are late, and the array's sides where time hangs on them.
     """
     global _kept_settings
-    array = nest.arch.array
-    key = nest.form.token, nest.row[0], array.rows, array.cols, late_levels(nest.arch)
+    key = nest.form.token, nest.row[0], sides_told(nest), late_levels(nest.arch)
     with _plans_lock:
         plan = _plans.get(key)
         if plan is not None:
