@@ -56,6 +56,7 @@ class Choices(NamedTuple):
     ``tied``   [ties, rows, filter tiles, terms], ``tied_use`` [..., usage columns]
     ``least``  [families, usage columns]  of all families from one on, the last included
     ``most``   [families, 2]              rows and columns of these
+    ``low``, ``high``  [families, terms]  the least and the most of their factors
     """
 
     begins: Ints
@@ -70,6 +71,8 @@ class Choices(NamedTuple):
     tied_use: Floats
     least: Floats
     most: Floats
+    low: Floats
+    high: Floats
 
 
 class LastFamily(NamedTuple):
@@ -117,6 +120,8 @@ class Measures(NamedTuple):
 
     ``forms``   [patterns, terms, forms], ``constant`` [patterns, forms]: energy, dram, then those
                 of the cycles
+    ``energy``  [patterns, 1 + terms]  the constant and the weights of the energy at least, whatever
+                more is left unfinished
     ``static``  [1]  energy a cycle;  ``powers`` [3] of energy, cycles and dram in the objective
     ``parts``   [patterns, limits, parts, 4]  usage column, bytes a word, how often, bytes of a unit
     ``most``    [patterns, limits]
@@ -129,6 +134,7 @@ class Measures(NamedTuple):
 
     forms: Floats
     constant: Floats
+    energy: Floats
     static: Floats
     powers: Floats
     parts: Floats
@@ -232,6 +238,27 @@ def least_of(use: Floats, most: Floats, m: Measures) -> float:
     pes = min(use[0] * most[0], m.array[0]) * min(use[1] * most[1], m.array[1])
     cycles = m.least[2] / pes
     return product(m.least[0] + m.static[0] * cycles, cycles, m.least[1], m.powers)
+
+
+@kernel
+def costs_too_much(
+    terms: Floats, low: Floats, high: Floats, use: Floats, most: Floats, bits: int, m: Measures,
+    worst: float,
+) -> bool:  # fmt: skip
+    """Whether no combination with these products so far is among the best: its energy with the
+    least, or the ``most``, of all that is still to be multiplied in.
+    """
+    energy = size = m.energy[bits, 0]
+    for term in range(len(terms)):
+        weight = m.energy[bits, 1 + term]
+        least = weight * terms[term] * (low[term] if weight > 0.0 else high[term])
+        energy += least
+        size += abs(least)
+    energy = max(energy - ROUNDED * size, m.least[0])
+    pes = min(use[0] * most[0], m.array[0]) * min(use[1] * most[1], m.array[1])
+    cycles = max(m.least[2] / pes, m.least[3])
+    beyond: bool = product(energy + m.static[0] * cycles, cycles, m.least[1], m.powers) > worst
+    return beyond
 
 
 @kernel
@@ -367,31 +394,34 @@ def scan(
     """Value the choices of a group of the last family with all others' as they are, a block at a
     time.
 
-    What cannot be better than the pool's last is told of the group, then of each block, before
-    anything else is asked.  What can is valued in full.  ``row`` [families] is room.
+    What cannot be better than the pool's last is told by its energy, of the group, of each block
+    and of each choice; by all forms once a choice was good enough so far, first of the group.  What
+    can is valued in full.  ``row`` [families] is room.
     """
-    whole, forms = len(e.shares) - len(e.groups) + group, len(room.sums)
-    worst = pool.values[-1] * ALIKE
+    worst, forms, whole = pool.values[-1] * ALIKE, 1, len(e.shares) - len(e.groups) + group
     fold(e, m, room, group, bits, 0, 1)
     if too_much(e, m, room, lead, whole, bits, 1, worst):
         return
-    fold(e, m, room, group, bits, 1, forms)
-    if too_much(e, m, room, lead, whole, bits, forms, worst):
-        return
     busy = m.least[2] / (room.base[0] * room.base[1])
-    block = e.groups[group, BLOCKS]
+    block = e.groups[group, BLOCKS] - 1
     for begin in range(e.groups[group, FROM], e.groups[group, TO], BLOCK):
-        if not too_much(e, m, room, lead, block, bits, forms, worst):
-            weigh_block(e, room, lead, block, m.constant[bits, 0])
-            for choice in range(begin, min(begin + BLOCK, e.groups[group, TO])):
-                cycles = max(busy * e.share[choice], m.least[3])
-                energy = room.energies[choice - begin] + m.static[0] * cycles
-                if product(energy, cycles, m.least[1], m.powers) > worst:
-                    continue
-                if fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
-                    value(c, e, m, room, pool, lead, block, choice, choice - begin, bits, row)
-                    worst = pool.values[-1] * ALIKE
         block += 1
+        if too_much(e, m, room, lead, block, bits, forms, worst):
+            continue
+        weigh_block(e, room, lead, block, m.constant[bits, 0])
+        for choice in range(begin, min(begin + BLOCK, e.groups[group, TO])):
+            cycles = max(busy * e.share[choice], m.least[3])
+            energy = room.energies[choice - begin] + m.static[0] * cycles
+            if product(energy, cycles, m.least[1], m.powers) > worst:
+                continue
+            if forms == 1:
+                forms = len(room.sums)
+                fold(e, m, room, group, bits, 1, forms)
+                if too_much(e, m, room, lead, whole, bits, forms, worst):
+                    return
+            if fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
+                value(c, e, m, room, pool, lead, block, choice, choice - begin, bits, row)
+                worst = pool.values[-1] * ALIKE
 
 
 @kernel
@@ -488,6 +518,11 @@ def join(
         for code in range(2):
             before, own = room.codes[depth, code], c.codes[room.at[depth], code]
             room.codes[depth + 1, code] = before | own if code == BITS else before + own
+        if costs_too_much(
+            room.terms[depth + 1], c.low[depth + 1], c.high[depth + 1], room.use[depth + 1],
+            c.most[depth + 1], room.codes[depth + 1, BITS], m, pool.values[-1] * ALIKE,
+        ):  # fmt: skip
+            continue
         depth += 1
         if depth < many:
             room.at[depth] = c.begins[depth] - 1
@@ -605,21 +640,40 @@ class LaidOut:
 
     def _ends(
         self, order: Sequence[int], picks: Sequence[Ints], keys: Sequence[Key]
-    ) -> tuple[Floats, Floats]:
-        """What all families from one of the ``order`` on use at least, and their most rows and
-        columns: ``Choices.least``, ``most``.
+    ) -> tuple[Floats, ...]:
+        """What all families from one of the ``order`` on use at least, their most rows and columns,
+        and their factors: ``Choices.least``, ``most``, ``low``, ``high``.
         """
         t, place = self.tables, {f: n for n, f in enumerate(order)}
-        least, most = np.ones((len(order) + 1, len(t.whole))), np.ones((len(order) + 1, AXES))
+        ends = [np.ones((len(order) + 1, n)) for n in (len(t.whole), AXES, *[len(self.used)] * 2)]
         for n in range(len(order) - 1, -1, -1):
             f = order[n]
-            low, high = shared.of(("ends", keys[f]), partial(_ends_of, t.usage[f], picks[f]))
-            least[n], most[n] = least[n + 1] * low, most[n + 1] * high
+            for of, own in zip(
+                ends, shared.of(("ends", keys[f]), partial(self._ends_of, f, picks[f])), strict=True
+            ):
+                of[n] = of[n + 1] * own
+        least, _, low, high = ends
         for tie in t.ties.values():
-            both = max(place[tie.outer], place[tie.filter])
-            of = "ends", tie.key, keys[tie.outer], keys[tie.filter]
-            least[: both + 1] *= shared.of(of, partial(_least_tied, tie, picks))
-        return least, most
+            both = max(place[tie.outer], place[tie.filter]) + 1
+            key = "ends", tie.key, keys[tie.outer], keys[tie.filter]
+            for of, own in zip(
+                (least, low, high), shared.of(key, partial(self._tied_ends, tie, picks)), strict=True
+            ):
+                of[:both] *= own
+        return tuple(ends)
+
+    def _ends_of(self, f: int, own: Ints) -> tuple[Floats, ...]:
+        """The least that some choices use [usage columns], the most rows and columns [2], the least
+        and the most of their factors [used].
+        """
+        use, terms = self.tables.usage[f][own], self.tables.own[f][own][:, self.used]
+        return use.min(axis=0), use[:, :AXES].max(axis=0), terms.min(axis=0), terms.max(axis=0)
+
+    def _tied_ends(self, tie: Tie, picks: Sequence[Ints]) -> tuple[Floats, ...]:
+        """The least that two families use together, the least and the most of their factors."""
+        at = np.ix_(picks[tie.outer], np.unique(tie.which[picks[tie.filter]]))
+        terms = self.tied[tie.outer, tie.filter][at]
+        return tie.use[at].min(axis=(0, 1)), terms.min(axis=(0, 1)), terms.max(axis=(0, 1))
 
     def _last(self, order: Sequence[int], picks: Sequence[Ints], keys: Sequence[Key]) -> LastFamily:
         """The last family of the ``order``, its choices grouped, beside those of all others."""
@@ -727,18 +781,6 @@ class LaidOut:
         return terms, use
 
 
-def _ends_of(use: Floats, own: Ints) -> tuple[Floats, Floats]:
-    """The least that some choices use [usage columns], and the most rows and columns [2]."""
-    picked = use[own]
-    return picked.min(axis=0), picked[:, :AXES].max(axis=0)
-
-
-def _least_tied(tie: Tie, picks: Sequence[Ints]) -> Floats:
-    """The least that two families use together [usage columns]."""
-    some = tie.use[picks[tie.outer]][:, np.unique(tie.which[picks[tie.filter]])]
-    return np.asarray(some.min(axis=(0, 1)))
-
-
 class Joiner:
     """Values combinations of choices by ``joining.join``, for one machine and objective."""
 
@@ -760,6 +802,7 @@ class Joiner:
         self.measures = Measures(
             np.zeros((most, terms, forms)),
             np.zeros((most, forms)),
+            np.full((most, 1 + terms), np.inf),
             np.array([weights.static]),
             np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
             np.full((most, many, parts, 4), -1.0),
@@ -779,6 +822,10 @@ class Joiner:
         for bits, w in zip(tables.patterns, each, strict=True):
             self.measures.forms[bits] = w.forms[:, self.used].T
             self.measures.constant[bits] = w.constant
+            for fewer in range(bits + 1):
+                if fewer & bits == fewer:
+                    own = self.measures.energy[fewer]
+                    np.minimum(own, [w.constant[0], *w.forms[0, self.used]], out=own)
             for i, limit in enumerate(w.limits):
                 self.measures.most[bits, i] = limit.most
                 for n, (column, word, unit, times) in enumerate(limit.parts):
