@@ -101,6 +101,25 @@ def closer_forms(nest: Skeleton) -> list[Form]:
     return _undominated(listed)
 
 
+def between_forms(nest: Skeleton) -> list[Form]:
+    """What each resource carries between passes beside the array's work, as levels have room for
+    the next tile.
+    """
+    return [(0.0, load) for r, load in _loads(nest)[2].items() if r[2] != "inside"]
+
+
+def inside_forms(nest: Skeleton) -> list[Form]:
+    """What each resource carries during passes, beside their steps."""
+    return [(0.0, load) for r, load in _loads(nest)[2].items() if r[2] == "inside"]
+
+
+def takes_time(nest: Skeleton, b: Boundary) -> bool:
+    """Whether some resource carries what crosses a boundary."""
+    arch = nest.arch
+    wide = arch.networks[b.network].width_bits if b.network is not None else None
+    return bool(arch.levels[arch.level_names[b.parent]].port_bits or wide)
+
+
 def ramp_boundaries(nest: Skeleton) -> dict[Column, Boundary]:
     """Operands the PEs keep and take in ahead, but for the first step of each phase
     (docs/time.md).
@@ -283,4 +302,7 @@ def port_cycles(nest: Skeleton, level: int, bits: int) -> float:
     return bits / have.port_bits * clock
 
 
-__all__ = ["Column", "Form", "Weights", "array_forms", "cycles", "forms", "port_cycles"]
+__all__ = [
+    "Column", "Form", "Weights", "array_forms", "between_forms", "closer_forms", "cycles", "forms",
+    "inside_forms", "port_cycles", "takes_time",
+]  # fmt: skip

@@ -232,6 +232,15 @@ class LayerTables:
             terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
         return terms
 
+    def trips_of(self, choices: Ints) -> Floats:
+        """Trips of every loop, of combinations [combinations, families] of choices: [combinations,
+        loops].
+        """
+        each = np.ones((len(choices), len(self.skeleton.loops)))
+        for family, trips, at in zip(self.families, self.trips, choices.T, strict=True):
+            each[:, family.loops] = trips[at]
+        return each
+
     def tile_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
         each = [1] * len(self.skeleton.loops)

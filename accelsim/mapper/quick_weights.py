@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,29 @@ from accelsim.mapping.skeleton import Kept, Skeleton
 
 Floats = npt.NDArray[np.float64]
 ROUNDED = 1e-9  # relative; what float64 sums may be off by, with room
-_forms: Kept[tuple[Floats, ...]] = Kept(1 << 10)  # of structures, for other layers
+OF_TIME = (  # the cycles' forms, and those below that few mappings are asked for
+    lower_cycles.forms,
+    lower_cycles.closer_forms,
+    lower_cycles.array_forms,
+    lower_cycles.between_forms,
+    lower_cycles.inside_forms,
+)
+
+
+class Forms(NamedTuple):
+    """``weights`` [forms, terms] and ``constant`` [forms]."""
+
+    weights: Floats
+    constant: Floats
+
+    def most(self, terms: Floats) -> Any:
+        """The largest form of combinations with these ``terms`` [terms, combinations], at least
+        0."""
+        each = self.weights @ terms + self.constant[:, None]
+        return each.max(axis=0, initial=0.0)
+
+
+_forms: Kept[tuple[Forms, ...]] = Kept(1 << 10)  # of structures, for other layers
 
 
 @dataclass(frozen=True)
@@ -40,16 +62,16 @@ class Weights:
     """Measures of mappings whose sums are final at the same levels.
 
     ``forms`` [2 + forms, terms] and ``constant`` [2 + forms]: energy, bits over the outermost port,
-    then the cycles' forms; ``closer`` and ``closer_constant`` more of these, for few mappings;
-    ``array`` and ``array_constant`` those of the array alone.
+    then the cycles' forms; ``closer`` more of these; those of the array alone, of what moves
+    ``between`` passes and ``inside`` them (``lower_cycles``)
     """
 
     forms: Floats
     constant: Floats
-    closer: Floats
-    closer_constant: Floats
-    array: Floats
-    array_constant: Floats
+    closer: Forms
+    array: Forms
+    between: Forms
+    inside: Forms
     limits: tuple[Limit, ...]
 
 
@@ -123,14 +145,11 @@ class MachineWeights:
         if listed is None:
             listed = self._spent([bits])[bits]
         by_column = listed[:, 1:] - listed[:, :1]
-        cycles, first, closer, second, array, third = self._forms(bits)
+        cycles, *others = self._forms(bits)
         return Weights(
-            np.vstack([by_column @ layer.signs[:, : len(layer.moving)].T, cycles]),
-            np.concatenate([listed[:, 0], first]),
-            closer,
-            second,
-            array,
-            third,
+            np.vstack([by_column @ layer.signs[:, : len(layer.moving)].T, cycles.weights]),
+            np.concatenate([listed[:, 0], cycles.constant]),
+            *others,
             self.limits_of(bits),
         )
 
@@ -159,18 +178,16 @@ class MachineWeights:
                 at = len(self.tables.whole) + column
                 yield Limit("steps", ((at, 1, 1, 1),), most)
 
-    def _forms(self, bits: int) -> tuple[Floats, ...]:
-        """Weights [forms, terms] and constants [forms] of the cycles' forms, the closer ones, and
-        the array's: alike for all layers of a structure, whatever their sizes.
-        """
+    def _forms(self, bits: int) -> tuple[Forms, ...]:
+        """``OF_TIME``: alike for all layers of a structure, whatever their sizes."""
         layer, array = self.tables.layer, self.arch.array
 
-        def make() -> tuple[Floats, ...]:
+        def make() -> tuple[Forms, ...]:
             nest = layer.nest(bits).on(self.arch, layer.final(bits))
-            columns, made = {c: i for i, c in enumerate(layer.columns)}, list[Floats]()
-            for forms in (lower_cycles.forms, lower_cycles.closer_forms, lower_cycles.array_forms):
+            columns, made = {c: i for i, c in enumerate(layer.columns)}, list[Forms]()
+            for forms in OF_TIME:
                 weights, constant = _rows(forms(nest), columns)
-                made += [weights @ layer.signs.T, constant]
+                made.append(Forms(weights @ layer.signs.T, constant))
             return tuple(made)
 
         return _forms.of((layer.kind, bits, self._rates, array.rows, array.cols), make)
@@ -239,4 +256,4 @@ def outermost_bits(nest: Skeleton, moves: moved.Moves) -> Any:
     return total
 
 
-__all__ = ["MachineWeights", "Weights", "outermost_bits"]
+__all__ = ["Forms", "MachineWeights", "Weights", "outermost_bits"]
