@@ -120,8 +120,8 @@ class Measures(NamedTuple):
 
     ``forms``   [patterns, terms, forms], ``constant`` [patterns, forms]: energy, dram, then those
                 of the cycles
-    ``energy``  [patterns, 1 + terms]  the constant and the weights of the energy at least, whatever
-                more is left unfinished
+    ``least_forms``  [patterns, 1 + terms, forms]  constants and weights at least, whatever more is
+                left unfinished
     ``static``  [1]  energy a cycle;  ``powers`` [3] of energy, cycles and dram in the objective
     ``parts``   [patterns, limits, parts, 4]  usage column, bytes a word, how often, bytes of a unit
     ``most``    [patterns, limits]
@@ -134,7 +134,7 @@ class Measures(NamedTuple):
 
     forms: Floats
     constant: Floats
-    energy: Floats
+    least_forms: Floats
     static: Floats
     powers: Floats
     parts: Floats
@@ -241,23 +241,41 @@ def least_of(use: Floats, most: Floats, m: Measures) -> float:
 
 
 @kernel
+def least_product(terms: Floats, low: Floats, high: Floats, weights: Floats, form: int) -> float:
+    """What a form is not below with these products so far, whatever is still to be multiplied in:
+    each term at its ``low``, or its ``high``.
+    """
+    total = size = weights[0, form]
+    for term in range(len(terms)):
+        weight = weights[1 + term, form]
+        least = weight * terms[term] * (low[term] if weight > 0.0 else high[term])
+        total += least
+        size += abs(least)
+    below: float = total - ROUNDED * size
+    return below
+
+
+@kernel
 def costs_too_much(
     terms: Floats, low: Floats, high: Floats, use: Floats, most: Floats, bits: int, m: Measures,
     worst: float,
 ) -> bool:  # fmt: skip
-    """Whether no combination with these products so far is among the best: its energy with the
-    least, or the ``most``, of all that is still to be multiplied in.
+    """Whether no combination with these products so far is among the best: by its energy, then by
+    all forms.
     """
-    energy = size = m.energy[bits, 0]
-    for term in range(len(terms)):
-        weight = m.energy[bits, 1 + term]
-        least = weight * terms[term] * (low[term] if weight > 0.0 else high[term])
-        energy += least
-        size += abs(least)
-    energy = max(energy - ROUNDED * size, m.least[0])
+    weights, dram = m.least_forms[bits], m.least[1]
+    energy = max(least_product(terms, low, high, weights, 0), m.least[0])
     pes = min(use[0] * most[0], m.array[0]) * min(use[1] * most[1], m.array[1])
     cycles = max(m.least[2] / pes, m.least[3])
-    beyond: bool = product(energy + m.static[0] * cycles, cycles, m.least[1], m.powers) > worst
+    if product(energy + m.static[0] * cycles, cycles, dram, m.powers) > worst:
+        return True
+    for form in range(1, weights.shape[1]):
+        least = least_product(terms, low, high, weights, form)
+        if form == 1:
+            dram = max(dram, least)
+        else:
+            cycles = max(cycles, least)
+    beyond: bool = product(energy + m.static[0] * cycles, cycles, dram, m.powers) > worst
     return beyond
 
 
@@ -335,7 +353,9 @@ def enter(pool: BestPool, value: float, cycles: float, bound: float, row: Ints) 
 
 
 @kernel
-def least_sum(e: LastFamily, room: Room, lead: int, block: int, form: int, constant: float) -> float:
+def least_sum(
+    e: LastFamily, room: Room, lead: int, block: int, form: int, constant: float
+) -> float:
     """What a form is not below of any choice of a block: as if each column had the least it has of
     any.
     """
@@ -390,9 +410,9 @@ def weigh_block(e: LastFamily, room: Room, lead: int, block: int, constant: floa
 def scan(
     c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, group: int,
     bits: int, row: Ints,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Value the choices of a group of the last family with all others' as they are, a block at a
-    time.
+    time; how many blocks and choices were looked at.
 
     What cannot be better than the pool's last is told by its energy, of the group, of each block
     and of each choice; by all forms once a choice was good enough so far, first of the group.  What
@@ -401,13 +421,15 @@ def scan(
     worst, forms, whole = pool.values[-1] * ALIKE, 1, len(e.shares) - len(e.groups) + group
     fold(e, m, room, group, bits, 0, 1)
     if too_much(e, m, room, lead, whole, bits, 1, worst):
-        return
+        return 1
     busy = m.least[2] / (room.base[0] * room.base[1])
-    block = e.groups[group, BLOCKS] - 1
+    block, looked = e.groups[group, BLOCKS] - 1, 1
     for begin in range(e.groups[group, FROM], e.groups[group, TO], BLOCK):
         block += 1
+        looked += 1
         if too_much(e, m, room, lead, block, bits, forms, worst):
             continue
+        looked += BLOCK
         weigh_block(e, room, lead, block, m.constant[bits, 0])
         for choice in range(begin, min(begin + BLOCK, e.groups[group, TO])):
             cycles = max(busy * e.share[choice], m.least[3])
@@ -418,10 +440,11 @@ def scan(
                 forms = len(room.sums)
                 fold(e, m, room, group, bits, 1, forms)
                 if too_much(e, m, room, lead, whole, bits, forms, worst):
-                    return
+                    return looked
             if fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
                 value(c, e, m, room, pool, lead, block, choice, choice - begin, bits, row)
                 worst = pool.values[-1] * ALIKE
+    return looked
 
 
 @kernel
@@ -486,8 +509,7 @@ def finish(c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, r
         spread(e, room, group, AXES, len(room.base))
         if not fits(room.base, e.least[lead, group], m.parts[bits], m.most[bits]):
             continue
-        scan(c, e, m, room, pool, lead, group, bits, row)
-        looked += e.groups[group, TO] - e.groups[group, FROM]
+        looked += scan(c, e, m, room, pool, lead, group, bits, row)
     return looked
 
 
@@ -657,7 +679,9 @@ class LaidOut:
             both = max(place[tie.outer], place[tie.filter]) + 1
             key = "ends", tie.key, keys[tie.outer], keys[tie.filter]
             for of, own in zip(
-                (least, low, high), shared.of(key, partial(self._tied_ends, tie, picks)), strict=True
+                (least, low, high),
+                shared.of(key, partial(self._tied_ends, tie, picks)),
+                strict=True,
             ):
                 of[:both] *= own
         return tuple(ends)
@@ -802,7 +826,7 @@ class Joiner:
         self.measures = Measures(
             np.zeros((most, terms, forms)),
             np.zeros((most, forms)),
-            np.full((most, 1 + terms), np.inf),
+            np.full((most, 1 + terms, forms), np.inf),
             np.array([weights.static]),
             np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
             np.full((most, many, parts, 4), -1.0),
@@ -824,8 +848,8 @@ class Joiner:
             self.measures.constant[bits] = w.constant
             for fewer in range(bits + 1):
                 if fewer & bits == fewer:
-                    own = self.measures.energy[fewer]
-                    np.minimum(own, [w.constant[0], *w.forms[0, self.used]], out=own)
+                    own = self.measures.least_forms[fewer]
+                    np.minimum(own, np.vstack([w.constant, w.forms[:, self.used].T]), out=own)
             for i, limit in enumerate(w.limits):
                 self.measures.most[bits, i] = limit.most
                 for n, (column, word, unit, times) in enumerate(limit.parts):

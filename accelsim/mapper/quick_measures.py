@@ -127,13 +127,13 @@ class Waits:
         """
         for b in self.sums:
             rounds = self._rounds(trips, b.child, b.tensor)
-            tails = rounds * self._tail(usage)
+            tail = self._tail(usage)
             if not overlaps(self.nest, b.child, b.tensor):
-                cycles = cycles + tails - tails / rounds
+                cycles = cycles + (rounds - 1) * tail
             else:
-                two = (between + array + tails) / 2
+                two = (between + array + rounds * tail) / 2
                 cycles = np.where(rounds > 2, np.maximum(cycles, two), cycles)
-        return cycles + self._uncovered(trips, array, inside)
+        return np.asarray(cycles + self._uncovered(trips, array, inside))
 
     def _tail(self, usage: Floats) -> Floats:
         """From a tile's last step to its last sum [combinations]."""
@@ -154,7 +154,8 @@ class Waits:
         passes = trips[:, [i for i in self.outside if self.nest.loops[i].level < last - 1]]
         loads = np.max([self._rounds(trips, last, t) for t in self.held], axis=0)
         covering = array * np.minimum(loads / passes.prod(axis=1), 1.0)
-        return np.maximum(inside, covering) + array - covering - np.maximum(inside, array)
+        more = np.maximum(inside, covering) + array - covering - np.maximum(inside, array)
+        return np.maximum(more, 0.0)  # as sums are rounded
 
     def _rounds(self, trips: Floats, level: int, tensor: str) -> Floats:
         """How many tiles of a tensor a level takes one after the other [combinations]: settings of

@@ -6,11 +6,11 @@
    structure; ``quick_weights`` says what one machine makes of the counts.
 2. ``joining`` values combinations of choices in compiled loops: energy and DRAM traffic are exact,
    cycles a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued
-   whole; a larger one by descent from the fixed rule's choices and from the least, until nothing
-   near is better.
-3. The best few are timed in full: first those that should come to least, which is their bound, or
-   that of the array once its first words are there, and as many times that as timing told of their
-   like (``_Told``).  Where the whole space was valued and nothing left has a lower bound, that is a
+   whole, one of at most TRIED where that takes few looks; a larger one by descent from the fixed
+   rule's choices and from the least, until nothing near is better.
+3. The best few are timed in full: first those that should come to least, by their bounds and what
+   they wait for (``quick_measures.Waits``), and as many times that as timing told of their like
+   (``_Told``).  Where the whole space was valued and nothing left has a lower bound, that is a
    proof; else the bound is what every mapping must do.
 
 The fixed rule's mapping is always among those timed, so nothing is worse than it.  Effort is
@@ -60,7 +60,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 EXHAUSTIVE = 1 << 23  # combinations that are valued one and all
 PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
-LOOKED = 1 << 19  # choices that a descent looks at
+LOOKED = 1 << 18  # blocks and choices that a descent looks at
+TRIED = 1 << 25  # combinations that are valued one and all if
+SOON = 1 << 17  # so many looks do, as most can be passed over unseen
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
 TIMED = 8  # and of these timed in full,
@@ -213,7 +215,7 @@ class _QuickSearch:
 
     ``pool``   the best combinations of choices so far, by their bounds
     ``every``  of each family the choices that may fit;  ``whole`` whether all combinations of
-               them are valued
+               them were valued
     """
 
     def __init__(
@@ -229,7 +231,7 @@ class _QuickSearch:
         self.closely = ChoiceMeasures(tables, self.weights)
         self.pool = BestPool.empty(KEPT, len(tables.families))
         self.every = self._fitting()
-        self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
+        self.whole = True
 
     def run(self, rule: RuleMapping | None) -> None:
         """Value the whole space, or descend into it from the rule's choices and from the least;
@@ -240,11 +242,10 @@ class _QuickSearch:
             self.pool.values[0] = 0.0
         elif all(len(x) for x in self.every):
             self.joiner = Joiner(self.tables, self.weights, self.goal)
+            self.whole = self._every_combination()
             ahead = self.state.rule > 0
             near = [] if rule is None or (ahead and self.whole) else [self._near(rule)]
-            if self.whole:
-                self._every_combination()
-            else:
+            if not self.whole:
                 for start in (*near, self._least()):
                     self._descend(start)
             for choices in near:
@@ -252,12 +253,18 @@ class _QuickSearch:
                     self.state.rule = float(self.goal.of(self.closely.of(choices[None, :]))[0])
         self._time()
 
-    def _every_combination(self) -> None:
-        """Value the whole space.  What was best on the last machines that asked these tables is a
-        good beginning on this one: as many as are kept are known not to come to more than some
-        value, and no choice that does need be looked at.  What is kept is the same without.
+    def _every_combination(self) -> bool:
+        """Value the whole space, unless it is too large; whether that was done.
+
+        What was best on the last machines that asked these tables is a good beginning on this one:
+        as many as are kept are known not to come to more than some value, and no choice that does
+        need be looked at.  What is kept is the same without; but not how soon all is done, so a
+        space that is only tried begins with nothing.
         """
         families, key = len(self.every), self.goal.powers
+        space = prod(len(x) for x in self.every)
+        if space > EXHAUSTIVE:
+            return space <= TRIED and self._tried(space)
         before = self.tables.likely.get(key, np.zeros((0, families), np.int64))
         most = self._enough(before)
         self.pool.values[:] = most
@@ -265,11 +272,21 @@ class _QuickSearch:
         if most < np.inf and self.pool.rows[-1, 0] < 0:  # something was off by more than EQUAL
             self.pool = BestPool.empty(KEPT, families)
             self.joiner.join(self.every, self.pool, None, self.tick)
-        self.state.valued += prod(len(x) for x in self.every)
+        self.state.valued += space
         rows = self.pool.rows[np.isfinite(self.pool.values)]
         mine = {row.tobytes() for row in rows}
         others = [row for row in before[:LIKELY] if row.tobytes() not in mine]
         self.tables.likely.keep(key, np.vstack([rows, *others]))
+        return True
+
+    def _tried(self, space: int) -> bool:
+        """Value a space of so many combinations if few looks do; whether they did."""
+        looked = self.joiner.join(self.every, self.pool, SOON, self.tick)
+        done = looked < SOON
+        self.state.valued += space if done else looked
+        if not done:
+            self.pool = BestPool.empty(KEPT, len(self.every))
+        return done
 
     def _enough(self, rows: Ints) -> float:
         """What at least KEPT of these combinations do not come to more than, by the bounds they are

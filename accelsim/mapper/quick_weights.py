@@ -145,11 +145,14 @@ class MachineWeights:
         if listed is None:
             listed = self._spent([bits])[bits]
         by_column = listed[:, 1:] - listed[:, :1]
-        cycles, *others = self._forms(bits)
+        cycles, closer, array, between, inside = self._forms(bits)
         return Weights(
             np.vstack([by_column @ layer.signs[:, : len(layer.moving)].T, cycles.weights]),
             np.concatenate([listed[:, 0], cycles.constant]),
-            *others,
+            closer,
+            array,
+            between,
+            inside,
             self.limits_of(bits),
         )
 
