@@ -120,8 +120,8 @@ class Measures(NamedTuple):
 
     ``forms``   [patterns, terms, forms], ``constant`` [patterns, forms]: energy, dram, then those
                 of the cycles
-    ``least_forms``  [patterns, 1 + terms, forms]  constants and weights at least, whatever more is
-                left unfinished
+    ``least_forms``  [patterns, terms, forms], ``lowest`` [patterns, forms]: weights and constants
+                at least, whatever more is left unfinished
     ``static``  [1]  energy a cycle;  ``powers`` [3] of energy, cycles and dram in the objective
     ``parts``   [patterns, limits, parts, 4]  usage column, bytes a word, how often, bytes of a unit
     ``most``    [patterns, limits]
@@ -135,6 +135,7 @@ class Measures(NamedTuple):
     forms: Floats
     constant: Floats
     least_forms: Floats
+    lowest: Floats
     static: Floats
     powers: Floats
     parts: Floats
@@ -241,13 +242,15 @@ def least_of(use: Floats, most: Floats, m: Measures) -> float:
 
 
 @kernel
-def least_product(terms: Floats, low: Floats, high: Floats, weights: Floats, form: int) -> float:
+def least_product(
+    terms: Floats, low: Floats, high: Floats, weights: Floats, form: int, constant: float
+) -> float:
     """What a form is not below with these products so far, whatever is still to be multiplied in:
     each term at its ``low``, or its ``high``.
     """
-    total = size = weights[0, form]
+    total = size = constant
     for term in range(len(terms)):
-        weight = weights[1 + term, form]
+        weight = weights[term, form]
         least = weight * terms[term] * (low[term] if weight > 0.0 else high[term])
         total += least
         size += abs(least)
@@ -263,14 +266,14 @@ def costs_too_much(
     """Whether no combination with these products so far is among the best: by its energy, then by
     all forms.
     """
-    weights, dram = m.least_forms[bits], m.least[1]
-    energy = max(least_product(terms, low, high, weights, 0), m.least[0])
+    weights, constant, dram = m.least_forms[bits], m.lowest[bits], m.least[1]
+    energy = max(least_product(terms, low, high, weights, 0, constant[0]), m.least[0])
     pes = min(use[0] * most[0], m.array[0]) * min(use[1] * most[1], m.array[1])
     cycles = max(m.least[2] / pes, m.least[3])
     if product(energy + m.static[0] * cycles, cycles, dram, m.powers) > worst:
         return True
     for form in range(1, weights.shape[1]):
-        least = least_product(terms, low, high, weights, form)
+        least = least_product(terms, low, high, weights, form, constant[form])
         if form == 1:
             dram = max(dram, least)
         else:
@@ -815,18 +818,17 @@ class Joiner:
         goal: Objective,
     ) -> None:
         self.tables, least = tables, weights.least(1)
-        each = [weights.of(bits) for bits in tables.patterns]
-        most = max(tables.patterns) + 1
-        limits = [w.limits for w in each]
-        many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
-        self.used = np.flatnonzero(np.any([w.forms.any(axis=0) for w in each], axis=0))
-        self.laid = LaidOut.of(tables, self.used)
-        terms, forms = len(self.used), len(each[0].forms)
+        limits = {bits: weights.limits_of(bits) for bits in tables.patterns}
+        many = max(map(len, limits.values()))
+        parts = max(len(x.parts) for of in limits.values() for x in of)
+        self.used, forms, constant, least_forms, lowest = weights.together()
+        self.laid, most = LaidOut.of(tables, self.used), len(forms)
         powers = dict(goal.powers)
         self.measures = Measures(
-            np.zeros((most, terms, forms)),
-            np.zeros((most, forms)),
-            np.full((most, 1 + terms, forms), np.inf),
+            forms,
+            constant,
+            least_forms,
+            lowest,
             np.array([weights.static]),
             np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
             np.full((most, many, parts, 4), -1.0),
@@ -843,14 +845,8 @@ class Joiner:
             np.array([weights.arch.array.rows, weights.arch.array.cols], np.float64),
             weights.first,
         )
-        for bits, w in zip(tables.patterns, each, strict=True):
-            self.measures.forms[bits] = w.forms[:, self.used].T
-            self.measures.constant[bits] = w.constant
-            for fewer in range(bits + 1):
-                if fewer & bits == fewer:
-                    own = self.measures.least_forms[fewer]
-                    np.minimum(own, np.vstack([w.constant, w.forms[:, self.used].T]), out=own)
-            for i, limit in enumerate(w.limits):
+        for bits, own in limits.items():
+            for i, limit in enumerate(own):
                 self.measures.most[bits, i] = limit.most
                 for n, (column, word, unit, times) in enumerate(limit.parts):
                     self.measures.parts[bits, i, n] = column, word, times, unit

@@ -185,6 +185,11 @@ class LayerCounts:
         each = np.vstack([np.zeros(n), np.eye(n)])
         return moves_of(self.skeleton, Evaluated(each, self.moving))
 
+    @cached_property
+    def still(self) -> Moves:
+        """What moves where nothing is counted [1]: at the MACs."""
+        return moves_of(self.skeleton, Evaluated(np.zeros((1, len(self.moving))), self.moving))
+
     # -- counts ------------------------------------------------------------------------------------
 
     def _count(self) -> dict[Home, list[FactorUse]]:

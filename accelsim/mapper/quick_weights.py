@@ -9,9 +9,9 @@ as in ``LayerTables.unfinished``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from accelsim.engines import moved
 from accelsim.engines.analytic.pipeline import MOST_STEPS, overlaps
-from accelsim.hardware.architecture import Architecture, limited
+from accelsim.hardware.architecture import Architecture, limited, remembered
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import rates
 from accelsim.mapper import lower_cycles
@@ -30,6 +30,7 @@ from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapping.files import MAX_STEPS
 from accelsim.mapping.skeleton import Kept, Skeleton
 
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 ROUNDED = 1e-9  # relative; what float64 sums may be off by, with room
 OF_TIME = (  # the cycles' forms, and those below that few mappings are asked for
@@ -54,7 +55,29 @@ class Forms(NamedTuple):
         return each.max(axis=0, initial=0.0)
 
 
+class Together(NamedTuple):
+    """Weights of all patterns of unfinished levels as one.
+
+    ``used``      the terms that some form weighs
+    ``forms``     [patterns, used, forms], ``constant`` [patterns, forms]
+    ``least``     [patterns, used, forms], ``lowest`` [patterns, forms]: weights and constants at
+                  least, whatever more is left unfinished
+    """
+
+    used: Ints
+    forms: Floats
+    constant: Floats
+    least: Floats
+    lowest: Floats
+
+
 _forms: Kept[tuple[Forms, ...]] = Kept(1 << 10)  # of structures, for other layers
+
+
+@remembered
+def _on_machine(_: Architecture) -> Kept[Any]:
+    """What a machine makes of layers of a kind, whatever their sizes."""
+    return Kept(1 << 6)
 
 
 @dataclass(frozen=True)
@@ -140,14 +163,13 @@ class MachineWeights:
         """Of energy and traffic what this machine's prices make; the forms are the same on all
         machines whose memory is as fast.
         """
-        layer = self.tables.layer
-        listed = self._listed.get(bits)
+        layer, listed = self.tables.layer, self._at_macs.get(bits)
         if listed is None:
-            listed = self._spent([bits])[bits]
-        by_column = listed[:, 1:] - listed[:, :1]
+            listed = self._spent([bits], layer.still)[bits]
+        forms = self._of_kind(("weights", bits), partial(self._priced, bits))
         cycles, closer, array, between, inside = self._forms(bits)
         return Weights(
-            np.vstack([by_column @ layer.signs[:, : len(layer.moving)].T, cycles.weights]),
+            forms,
             np.concatenate([listed[:, 0], cycles.constant]),
             closer,
             array,
@@ -156,20 +178,44 @@ class MachineWeights:
             self.limits_of(bits),
         )
 
-    @cached_property
-    def _listed(self) -> dict[int, Floats]:
-        """``_spent`` of all mappings that there are."""
-        return self._spent(self.tables.patterns)
+    def _of_kind(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What is the same for all layers of a kind on this machine."""
+        return _on_machine(self.arch).of((self.tables.layer.kind, *key), make)
 
-    def _spent(self, patterns: Sequence[int]) -> dict[int, Floats]:
-        """Energy but for leakage, and bits over the outermost port, where nothing moves but at the
-        MACs and where one of a column does [2, 1 + columns]: by the levels that sums are unfinished
-        at, where they are of different widths.
+    def _priced(self, bits: int) -> Floats:
+        """``Weights.forms``."""
+        layer = self.tables.layer
+        listed = self._spent([bits], layer.unit)[bits]
+        by_column = listed[:, 1:] - listed[:, :1]
+        moving = by_column @ layer.signs[:, : len(layer.moving)].T
+        return np.vstack([moving, self._forms(bits)[0].weights])
+
+    def together(self) -> Together:
+        """The weights of all patterns as one."""
+        each = {bits: self.of(bits) for bits in self.tables.patterns}
+        used, forms, least = self._of_kind(("together", *each), partial(_as_one, each))
+        constant = np.zeros((len(forms), forms.shape[2]))
+        lowest = np.full(constant.shape, np.inf)
+        for bits, own in each.items():
+            constant[bits] = own.constant
+            for fewer in _within(bits):
+                np.minimum(lowest[fewer], own.constant, out=lowest[fewer])
+        return Together(used, forms, constant, least, lowest)
+
+    @cached_property
+    def _at_macs(self) -> dict[int, Floats]:
+        """``_spent`` at the MACs alone in all mappings that there are."""
+        return self._spent(self.tables.patterns, self.tables.layer.still)
+
+    def _spent(self, patterns: Sequence[int], moves: moved.Moves) -> dict[int, Floats]:
+        """Energy but for leakage, and bits over the outermost port, of these ``moves`` [moves], by
+        the levels that sums are unfinished at, where they are of different widths: [2, moves].
         """
         layer = self.tables.layer
-        shape, nest = (len(patterns), len(layer.moving) + 1), _ManyWidths(layer, patterns)
-        spent = moved.energy(nest, layer.unit, nest.problem.macs, 0.0, prices(self.arch))
-        each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, layer.unit)
+        nest = _ManyWidths(layer, patterns)
+        spent = moved.energy(nest, moves, nest.problem.macs, 0.0, prices(self.arch))
+        each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, moves)
+        shape = len(patterns), 1 + (len(layer.moving) if moves is layer.unit else 0)
         every = np.stack([np.broadcast_to(np.asarray(x, float), shape) for x in each], axis=1)
         return dict(zip(patterns, every, strict=True))
 
@@ -238,6 +284,23 @@ class MachineWeights:
     def _once_out(self) -> Any:
         """Bits over the outermost port then."""
         return outermost_bits(self.tables.layer.nest(0), self.tables.once)
+
+
+def _as_one(each: dict[int, Weights]) -> tuple[Ints, Floats, Floats]:
+    """``Together.used``, ``forms`` and ``least`` of some patterns' weights."""
+    used = np.flatnonzero(np.any([own.forms.any(axis=0) for own in each.values()], axis=0))
+    shape = max(each) + 1, len(used), len(each[max(each)].forms)
+    forms, least = np.zeros(shape), np.full(shape, np.inf)
+    for bits, own in each.items():
+        forms[bits] = own.forms[:, used].T
+        for fewer in _within(bits):
+            np.minimum(least[fewer], forms[bits], out=least[fewer])
+    return used, forms, least
+
+
+def _within(bits: int) -> list[int]:
+    """Every pattern that leaves no other level unfinished than this one."""
+    return [fewer for fewer in range(bits + 1) if fewer & bits == fewer]
 
 
 def _rows(forms: list[Form], columns: dict[Any, int]) -> tuple[Floats, Floats]:
