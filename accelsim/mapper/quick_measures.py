@@ -34,33 +34,36 @@ class ChoiceMeasures:
 
     def of(self, choices: Ints) -> dict[str, Floats]:
         """Energy, bits over the outermost port, and bounds of the cycles [combinations]."""
-        return self._measures(self._forms(choices)[:3])
+        return self._measures(self._forms(choices, ()))
 
     def expected(self, choices: Ints, usage: Floats) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """The same, and about what combinations of this ``usage`` come to: the array works when the
         first words are there, and waits as ``Waits`` says.
         """
-        *bounds, array, between, inside = self._forms(choices)
-        low = self._measures(bounds)
-        cycles = np.maximum(low["cycles"], array + usage @ self.weights.first)
-        if limited(self.weights.arch):
+        waits = limited(self.weights.arch)
+        more = ("array", "between", "inside") if waits else ("array",)
+        forms = self._forms(choices, more)
+        low = self._measures(forms[:3])
+        cycles = np.maximum(low["cycles"], forms[3] + usage @ self.weights.first)
+        if waits:
             trips = self.tables.trips_of(choices)
-            cycles = Waits(self.weights).of(cycles, trips, usage, array, between, inside)
+            cycles = Waits(self.weights).of(cycles, trips, usage, *forms[3:])
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
         return low, low | {"cycles": cycles, "energy": energy}
 
-    def _forms(self, choices: Ints) -> Floats:
-        """Energy but for leakage, bits over the outermost port, and the largest form of the cycles,
-        of the array's, of what moves between passes and inside them [6, combinations].
+    def _forms(self, choices: Ints, more: Sequence[str]) -> Floats:
+        """Energy but for leakage, bits over the outermost port, the largest form of the cycles, and
+        of ``more`` forms by name [3 + more, combinations].
         """
-        terms, forms = self.tables.terms_of(choices), np.zeros((6, len(choices)))
+        terms, forms = self.tables.terms_of(choices), np.zeros((3 + len(more), len(choices)))
         for b, at in self._by_bits(choices):
             weights, own = self.weights.of(b), terms[at].T
             each = weights.forms @ own + weights.constant[:, None]
             forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
-            forms[2, at] = np.maximum(forms[2, at], weights.closer.most(own))
-            others = weights.array, weights.between, weights.inside
-            forms[3:, at] = [one.most(own) for one in others]
+            if len(weights.closer.constant):
+                forms[2, at] = np.maximum(forms[2, at], weights.closer.most(own))
+            for n, name in enumerate(more, 3):
+                forms[n, at] = getattr(weights, name).most(own)
         return forms
 
     def _by_bits(self, choices: Ints) -> Iterator[tuple[int, Ints]]:
@@ -127,11 +130,10 @@ class Waits:
         """
         for b in self.sums:
             rounds = self._rounds(trips, b.child, b.tensor)
-            tail = self._tail(usage)
             if not overlaps(self.nest, b.child, b.tensor):
-                cycles = cycles + (rounds - 1) * tail
-            else:
-                two = (between + array + rounds * tail) / 2
+                cycles = cycles + (rounds - 1) * self._tail(usage)
+            elif rounds.max() > 2:
+                two = (between + array + rounds * self._tail(usage)) / 2
                 cycles = np.where(rounds > 2, np.maximum(cycles, two), cycles)
         return np.asarray(cycles + self._uncovered(trips, array, inside))
 

@@ -275,8 +275,8 @@ class _QuickSearch:
         self.state.valued += space
         rows = self.pool.rows[np.isfinite(self.pool.values)]
         mine = {row.tobytes() for row in rows}
-        others = [row for row in before[:LIKELY] if row.tobytes() not in mine]
-        self.tables.likely.keep(key, np.vstack([rows, *others]))
+        others = [row.tobytes() not in mine for row in before[:LIKELY]]
+        self.tables.likely.keep(key, np.vstack([rows, before[:LIKELY][others]]))
         return True
 
     def _tried(self, space: int) -> bool:
@@ -455,10 +455,12 @@ class _QuickSearch:
         told = _Told(np.hstack([tiles[at] for tiles, at in each]), alike)
         for i in order.tolist():
             self.tick()
-            measures, rival = {m: float(v[i]) for m, v in low.items()}, state.best if sure else None
-            if rival is not None and (
-                bounds[i] * (1 - 2 * EQUAL) > rival.value  # most end here
-                or not self._may_be_better(rival, float(bounds[i]), rows[i], measures)
+            rival = state.best if sure else None
+            if rival is not None and bounds[i] * (1 - 2 * EQUAL) > rival.value:  # most end here
+                continue
+            measures = {m: float(v[i]) for m, v in low.items()}
+            if rival is not None and not self._may_be_better(
+                rival, float(bounds[i]), rows[i], measures
             ):
                 continue
             value = np.inf if state.best is None else state.best.value
@@ -498,14 +500,15 @@ class _QuickSearch:
         tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
         mapping = cache(partial(machine.mapping_with, tiles))  # made where it is wanted
 
+        key = machine.form.token, rates(machine.arch), sides_told(machine), tiles
         try:
-            if not tables.exact:
-                measures = full_measures(Nest(machine.problem, machine.arch, mapping()))
-                return _Timed.of(self.goal, measures, mapping, loops, tiles)
-            key = machine.form.token, rates(machine.arch), sides_told(machine), tiles
             cycles = _timed.of(key, lambda: self._cycles(machine, mapping(), choices))
         except MappingError:
             return None
+        if not tables.exact:
+            nest = Nest(machine.problem, machine.arch, mapping())
+            measures = _measures(nest, analytic.moves(nest), int(cycles))
+            return _Timed.of(self.goal, measures, mapping, loops, tiles)
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
         measures = low | {"cycles": cycles, "energy": energy}
         return _Timed.of(self.goal, measures, mapping, loops, tiles)
@@ -516,7 +519,9 @@ class _QuickSearch:
         check_work(nest)
         if not limited(nest.arch):
             return float(array_time(nest).cycles)
-        return float(analytic.time(nest, self.tables.moves_of(choices, nest)).cycles)
+        exact = self.tables.exact
+        moves = self.tables.moves_of(choices, nest) if exact else analytic.moves(nest)
+        return float(analytic.time(nest, moves).cycles)
 
     def floor(self, pes: float) -> float:
         """What no mapping is below that has work for so many PEs at most."""
