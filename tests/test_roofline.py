@@ -48,10 +48,19 @@ def test_picture():
 
 
 @pytest.mark.parametrize("overrides", [{}, {"dram": "unlimited"}, {"levels.dram.port_bits": 32}])
-@pytest.mark.parametrize("workload", ["alexnet", "lenet5"])
-def test_no_note_covers_another_or_a_roof(workload: str, overrides: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("workload", "machine", "flows"),
+    [
+        ("alexnet", "systolic", "ws"),
+        ("lenet5", "systolic", "ws"),
+        ("alexnet", "eyeriss", "ws,os,rs"),
+    ],
+)
+def test_no_note_covers_another_or_a_roof(
+    workload: str, machine: str, flows: str, overrides: dict[str, object]
+) -> None:
     """AlexNet's "conv1 to conv5 (5)" lay across the slanted roof."""
-    figure = acc.simulate(workload, "systolic", "ws", overrides=overrides).plot.roofline()
+    figure = acc.simulate(workload, machine, flows, overrides=overrides).plot.roofline()
     (axes,) = figure.axes
     figure.canvas.draw()
     notes = [*axes.texts, *axes.get_legend().get_texts()]

@@ -132,7 +132,7 @@ class Waits:
             rounds = self._rounds(trips, b.child, b.tensor)
             if not overlaps(self.nest, b.child, b.tensor):
                 cycles = cycles + (rounds - 1) * self._tail(usage)
-            elif rounds.max() > 2:
+            elif (rounds > 2).any():
                 two = (between + array + rounds * self._tail(usage)) / 2
                 cycles = np.where(rounds > 2, np.maximum(cycles, two), cycles)
         return np.asarray(cycles + self._uncovered(trips, array, inside))

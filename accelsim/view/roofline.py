@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from accelsim.results.layer_row import Row
 
 Line = tuple[list[float], list[float]]  # two abscissas and their ordinates
-# Where a note may stand, in points from what it is about; the first that covers least is taken.
-BESIDE = (4, -10), (-4, -10), (0, -12), (-4, 4), (4, 4), (7, -3), (-7, -3), (4, -18), (-4, -18)
+# Where a note may stand, in points from what it is about, and which of its ends: the first that
+# covers least is taken.
+Beside = tuple[float, float, Literal["left", "center", "right"]]
+BESIDE: tuple[Beside, ...] = (
+    (4, -10, "left"), (-4, -10, "right"), (0, -12, "center"), (-4, 4, "right"), (4, 4, "left"),
+    (7, -3, "left"), (-7, -3, "right"), (4, -18, "left"), (-4, -18, "right"), (0, 5, "center"),
+    (16, -12, "center"), (-16, -12, "center"), (0, -20, "center"), (0, -28, "center"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,7 @@ def _draw_roof(
 
 
 def _note(
-    axes: Axes, text: str, x: float, y: float, beside: tuple[float, float] = BESIDE[0]
+    axes: Axes, text: str, x: float, y: float, beside: tuple[float, float] = BESIDE[0][:2]
 ) -> Annotation:
     return axes.annotate(
         text, (x, y), xytext=beside, textcoords="offset points", fontsize=SMALL, color=INK
@@ -211,9 +217,9 @@ def _place(figure: Figure, axes: Axes, notes: Sequence[Annotation], points: Any)
     lines = [_along(axes.transData.transform(line.get_xydata())) for line in slants]
     marks = np.vstack([axes.transData.transform(points), *lines])
 
-    def covered(note: Annotation, beside: tuple[float, float]) -> tuple[float, Any]:
-        note.xyann = beside
-        note.set_horizontalalignment(("center", "left", "right")[int(np.sign(beside[0]))])
+    def covered(note: Annotation, beside: Beside) -> tuple[float, Any]:
+        note.xyann = beside[:2]
+        note.set_horizontalalignment(beside[2])
         box = note.get_window_extent(renderer)
         wide = box.padded(figure.dpi / 72)
         outside = not (room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0)
