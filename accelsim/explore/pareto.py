@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.base.errors import or_nearest
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.validation import checked
-from accelsim.explore.row_names import numbers
+from accelsim.explore.row_names import check_columns, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,11 +43,7 @@ def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str
     largest = [maximize] if isinstance(maximize, str) else list(maximize)
     if not names:
         raise ValueError("pareto wants at least one column")
-    for name in (*names, *largest):
-        if name not in frame.columns:
-            raise ValueError(
-                f"the frame has no column {name}{or_nearest(name, map(str, frame.columns))}"
-            )
+    check_columns(frame, (*names, *largest))
     if extra := [name for name in largest if name not in names]:
         raise ValueError(
             f"maximize names {', '.join(extra)}, not among the columns ({', '.join(names)})"

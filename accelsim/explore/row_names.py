@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.errors import or_nearest
 from accelsim.explore.workload_axes import PLACE
 from accelsim.hardware.architecture import Architecture
 from accelsim.results.layer_row import ENERGIES
@@ -57,6 +58,14 @@ def energy_column(frame: pd.DataFrame) -> str:
     if there:
         raise ValueError("the frame has energy in two units, energy_mac and energy_pj: name one")
     raise ValueError("the frame has no column energy_pj or energy_mac with values")
+
+
+def check_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
+    """Raises ValueError for the first name that is no column of a frame."""
+    for name in names:
+        if name not in frame.columns:
+            nearest = or_nearest(name, map(str, frame.columns))
+            raise ValueError(f"the frame has no column {name}{nearest}")
 
 
 def numbers(column: pd.Series, *, strict: bool) -> npt.NDArray[np.float64]:

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelsim.base.errors import or_nearest
 from accelsim.base.validation import checked
-from accelsim.explore.row_names import IDENTITY, energy_column, numbers, varied_axes
+from accelsim.explore.row_names import (
+    IDENTITY,
+    check_columns,
+    energy_column,
+    numbers,
+    varied_axes,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,11 +58,7 @@ def sensitivity(
 
     column = column or energy_column(frame)
     names = varied_axes(frame) if keys is None else list(keys)
-    for name in (column, *names):
-        if name not in frame.columns:
-            raise ValueError(
-                f"the frame has no column {name}{or_nearest(name, map(str, frame.columns))}"
-            )
+    check_columns(frame, (column, *names))
     values = numbers(frame[column], strict=False)
     counts = np.isfinite(values) & (values > 0)
     used = frame[counts]
