@@ -179,10 +179,17 @@ class LayerCounts:
         return self.columns[: 2 * len(self.skeleton.boundaries) + 2]
 
     @cached_property
+    def many(self) -> float:
+        """A power of two no smaller than the MACs: of so many words a price is told exactly, where
+        of one it would be lost beside what moves at the MACs.
+        """
+        return float(2 ** self.skeleton.problem.macs.bit_length())
+
+    @cached_property
     def unit(self) -> Moves:
-        """What moves where nothing is counted, and where one of a column is: [1 + columns]."""
+        """What moves where nothing is counted, and where ``many`` of a column are [1 + columns]."""
         n = len(self.moving)
-        each = np.vstack([np.zeros(n), np.eye(n)])
+        each = np.vstack([np.zeros(n), self.many * np.eye(n)])
         return moves_of(self.skeleton, Evaluated(each, self.moving))
 
     @cached_property

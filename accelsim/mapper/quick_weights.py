@@ -186,7 +186,7 @@ class MachineWeights:
         """``Weights.forms``."""
         layer = self.tables.layer
         listed = self._spent([bits], layer.unit)[bits]
-        by_column = listed[:, 1:] - listed[:, :1]
+        by_column = (listed[:, 1:] - listed[:, :1]) / layer.many
         moving = by_column @ layer.signs[:, : len(layer.moving)].T
         return np.vstack([moving, self._forms(bits)[0].weights])
 
