@@ -104,7 +104,7 @@ def test_searches_choose_the_same_after_a_walk_ahead(chunk: int) -> None:
 
 
 def test_where_the_rule_is_best_it_is_chosen_after_a_walk_ahead() -> None:
-    layer = acc.Conv2d(M=1024, C=512, H=28, W=28, R=1, S=1, stride=2).directed(None, "forward")
+    layer = acc.Conv2d(M=512, C=512, H=7, W=7, R=3, S=3, padding=1).directed(None, "forward")
     sizes = {"array.rows": 40, "array.cols": 16}
     archs = [
         acc.load_architecture("systolic", sizes | {"levels.sram.capacity_bytes": 1024 * n})

@@ -763,7 +763,7 @@ class LaidOut:
         def of_all(least: np.ufunc, x: Floats, axis: int) -> Floats:
             """Of each block, then of each group."""
             each = [least.reduceat(x, begins, axis=axis) for begins in (block, starts)]
-            return np.concatenate(each, axis=axis)
+            return np.ascontiguousarray(np.concatenate(each, axis=axis))
 
         none, nothing = np.zeros(0, np.int64), np.zeros(0)
         last = LastFamily(

@@ -179,22 +179,14 @@ class LayerCounts:
         return self.columns[: 2 * len(self.skeleton.boundaries) + 2]
 
     @cached_property
-    def many(self) -> float:
-        """A power of two no smaller than the MACs: of so many words a price is told exactly, where
-        of one it would be lost beside what moves at the MACs.
-        """
-        return float(2 ** self.skeleton.problem.macs.bit_length())
-
-    @cached_property
     def unit(self) -> Moves:
-        """What moves where nothing is counted, and where ``many`` of a column are [1 + columns]."""
-        n = len(self.moving)
-        each = np.vstack([np.zeros(n), self.many * np.eye(n)])
-        return moves_of(self.skeleton, Evaluated(each, self.moving))
+        """What one word of each column moves [columns]: the same for all layers of the kind."""
+        return moves_of(self.skeleton, Evaluated(np.eye(len(self.moving)), self.moving), 0)
 
     @cached_property
     def still(self) -> Moves:
-        """What moves where nothing is counted [1]: at the MACs."""
+        """What moves where nothing is counted [1]: sums that are there for the first time are not
+        read."""
         return moves_of(self.skeleton, Evaluated(np.zeros((1, len(self.moving))), self.moving))
 
     # -- counts ------------------------------------------------------------------------------------

@@ -163,14 +163,14 @@ class MachineWeights:
         """Of energy and traffic what this machine's prices make; the forms are the same on all
         machines whose memory is as fast.
         """
-        layer, listed = self.tables.layer, self._at_macs.get(bits)
-        if listed is None:
-            listed = self._spent([bits], layer.still)[bits]
+        still = self._still.get(bits)
+        if still is None:
+            still = self._spent([bits], self.tables.layer.still)[bits]
         forms = self._of_kind(("weights", bits), partial(self._priced, bits))
         cycles, closer, array, between, inside = self._forms(bits)
         return Weights(
             forms,
-            np.concatenate([listed[:, 0], cycles.constant]),
+            np.concatenate([still[:, 0], cycles.constant]),
             closer,
             array,
             between,
@@ -185,9 +185,8 @@ class MachineWeights:
     def _priced(self, bits: int) -> Floats:
         """``Weights.forms``."""
         layer = self.tables.layer
-        listed = self._spent([bits], layer.unit)[bits]
-        by_column = (listed[:, 1:] - listed[:, :1]) / layer.many
-        moving = by_column @ layer.signs[:, : len(layer.moving)].T
+        each = self._spent([bits], layer.unit, 0)[bits]
+        moving = each @ layer.signs[:, : len(layer.moving)].T
         return np.vstack([moving, self._forms(bits)[0].weights])
 
     def together(self) -> Together:
@@ -203,19 +202,23 @@ class MachineWeights:
         return Together(used, forms, constant, least, lowest)
 
     @cached_property
-    def _at_macs(self) -> dict[int, Floats]:
-        """``_spent`` at the MACs alone in all mappings that there are."""
+    def _still(self) -> dict[int, Floats]:
+        """``_spent`` where nothing is counted, in all mappings that there are."""
         return self._spent(self.tables.patterns, self.tables.layer.still)
 
-    def _spent(self, patterns: Sequence[int], moves: moved.Moves) -> dict[int, Floats]:
-        """Energy but for leakage, and bits over the outermost port, of these ``moves`` [moves], by
-        the levels that sums are unfinished at, where they are of different widths: [2, moves].
+    def _spent(
+        self, patterns: Sequence[int], moves: moved.Moves, macs: int | None = None
+    ) -> dict[int, Floats]:
+        """Energy but for leakage, of the layer's MACs unless told, and bits over the outermost
+        port, of these ``moves`` [moves], by the levels that sums are unfinished at, where they are
+        of different widths: [2, moves].
         """
         layer = self.tables.layer
         nest = _ManyWidths(layer, patterns)
-        spent = moved.energy(nest, moves, nest.problem.macs, 0.0, prices(self.arch))
+        macs = nest.problem.macs if macs is None else macs
+        spent = moved.energy(nest, moves, macs, 0.0, prices(self.arch))
         each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, moves)
-        shape = len(patterns), 1 + (len(layer.moving) if moves is layer.unit else 0)
+        shape = len(patterns), len(layer.moving) if moves is layer.unit else 1
         every = np.stack([np.broadcast_to(np.asarray(x, float), shape) for x in each], axis=1)
         return dict(zip(patterns, every, strict=True))
 

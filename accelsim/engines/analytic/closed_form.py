@@ -282,19 +282,23 @@ class ClosedForm:
         return moves_of(self.nest, counts)
 
 
-def moves_of(nest: Skeleton, counts: Evaluated) -> dict[Boundary, Moved]:
+def moves_of(
+    nest: Skeleton, counts: Evaluated, entries: int | None = None
+) -> dict[Boundary, Moved]:
     """Counts of a skeleton's mappings as primitives of each boundary, arrays over mappings."""
-    return as_moved(nest, counts.counts.T)
+    return as_moved(nest, counts.counts.T, entries)
 
 
-def as_moved(nest: Skeleton, counts: Sequence[Any] | Floats) -> dict[Boundary, Moved]:
+def as_moved(
+    nest: Skeleton, counts: Sequence[Any] | Floats, entries: Any = None
+) -> dict[Boundary, Moved]:
     """Counts as primitives of each boundary: the columns of ``write_counts``, of which each
-    boundary has two, as numbers or arrays.
+    boundary has two, as numbers or arrays.  ``entries`` of sums into the outermost level need not
+    be read there: the layer's, unless given.
     """
     acc, moves = nest.problem.accumulated, dict[Boundary, Moved]()
-    entries: Any = words_used(
-        nest.problem, acc
-    )  # sums that enter the parent, which it need not read
+    if entries is None:
+        entries = words_used(nest.problem, acc)
     for b, of_child, of_parent in zip(nest.boundaries, counts[::2], counts[1::2], strict=False):
         if b.tensor != acc:
             moves[b] = Moved(taken=of_child, read=of_parent)
