@@ -5,6 +5,7 @@ way.
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import os
 import random
@@ -32,7 +33,7 @@ from test_validate import refused
 import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
-from accelsim.explore import evaluate, pools, runner
+from accelsim.explore import evaluate, pools, runner, worker
 from accelsim.explore.answers import answers
 from accelsim.explore.columns import Gathered, column, pack
 from accelsim.explore.execution import carry_out
@@ -497,6 +498,27 @@ def test_processes_join_where_much_is_left(
     assert same(
         plain, acc.sweep("lenet5", "systolic", GRID, dataflows=["ws", "os"])
     ) and started == [2]
+
+
+def test_a_task_hardly_looks_for_garbage_and_leaves_that_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    during, before, work = [], gc.get_threshold(), worker.evaluation.evaluate
+
+    def evaluate(*task: Any) -> Any:
+        during.append(gc.get_threshold()[0])
+        return work(*task)
+
+    monkeypatch.setattr(worker.evaluation, "evaluate", evaluate)
+    try:
+        for wanted, seen in ((700, worker.SELDOM), (0, 0), (10**6, 10**6)):
+            gc.set_threshold(wanted, *before[1:])
+            during.clear()
+            acc.sweep("lenet5", "systolic", {"array.rows": [8]}, dataflows="ws", jobs=1)
+            assert set(during) == {seen}
+            assert gc.get_threshold() == (wanted, *before[1:])
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_a_worker_that_dies_costs_one_point(

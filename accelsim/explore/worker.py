@@ -4,8 +4,10 @@ records.  ``Runner`` cuts the tasks and has ``run`` called.
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +16,8 @@ from accelsim.explore.columns import ColumnBlock, Ids, pack
 from accelsim.explore.machines import Machines, rebuild
 from accelsim.explore.points import Item, SweepPoint
 from accelsim.version import MODEL_VERSION
+
+SELDOM = 100_000  # objects made and not let go since garbage was last looked for
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,25 @@ def run(task: WorkTask) -> TaskOutcome:
         both = f"a worker has model version {MODEL_VERSION}, this process {task.model_version}"
         raise VersionError(f"{both}: install the same accelsim on both")
     start = time.perf_counter()
-    return TaskOutcome(evaluation.evaluate(task.ids, task.points()), time.perf_counter() - start)
+    with _collected_seldom():
+        blocks = evaluation.evaluate(task.ids, task.points())
+    return TaskOutcome(blocks, time.perf_counter() - start)
+
+
+@contextmanager
+def _collected_seldom() -> Iterator[None]:
+    """Hardly look for garbage in cycles: a look goes through all that searches keep for the next
+    machine, and finds nothing.
+    """
+    young, *older = gc.get_threshold()
+    if not 0 < young < SELDOM:  # whoever said so may have a reason
+        yield
+        return
+    gc.set_threshold(SELDOM, *older)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, *older)
 
 
 def died(task: WorkTask) -> TaskOutcome:
